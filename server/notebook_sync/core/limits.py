@@ -1,0 +1,71 @@
+"""Every bound of the engine, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds with their defaults. Sizes are bytes, times are seconds unless a name says otherwise."""
+
+    max_message_size: int = 64 * MIB
+    """Largest websocket frame taken from a client; above it the socket closes with 1009."""
+    max_awareness_size: int = 64 * KIB
+    """Largest awareness state of one client."""
+    max_clients_per_awareness_frame: int = 512
+    max_structs_per_update: int = 4_000_000
+    """An update that claims more structs than this is refused before it is read."""
+    max_client_ids_per_connection: int = 64
+    """How many new Yjs client ids one connection may bring into a document."""
+
+    loading_queue_frames: int = 256
+    """Frames kept per connection while its document loads; one more closes the connection."""
+    loading_queue_bytes: int = 64 * MIB
+    outbox_bytes: int = 8 * MIB
+    """Backlog of one connection; above it frames are dropped and the client is resynced later."""
+    max_connections_per_room: int = 500
+    idle_timeout: float = 90.0
+    """A socket that answers no ping for this long is closed."""
+    ping_interval: float = 30.0
+
+    append_batch_updates: int = 200
+    append_batch_bytes: int = 4 * MIB
+    pending_window_bytes: int = 256 * MIB
+    """Updates not yet in Redis; above it they are replaced by one update of the same content."""
+    append_timeout: float = 5.0
+    append_retry_first: float = 0.05
+    append_retry_most: float = 2.0
+
+    compact_entries: int = 500
+    compact_bytes: int = 1 * MIB
+    compact_keep: float = 60.0
+    """How long compacted log entries are kept for readers that lag behind."""
+    snapshot_chunk: int = 4 * MIB
+    sweep_interval: float = 5.0
+    """How often a room compares its place in the log with Redis."""
+
+    save_delay: float = 1.0
+    """Seconds from the last edit to a checkpoint."""
+    save_ceiling: float = 5.0
+    """Seconds from the first unsaved edit to a checkpoint, however much is typed."""
+    save_retry_first: float = 1.0
+    save_retry_most: float = 30.0
+    file_poll_interval: float = 1.0
+    """How often an open document's file is looked at for changes by other programs."""
+    file_linger: float = 2.0
+    """How long a replaced file's inode is watched for late writers (rule 16)."""
+    cleanup_delay: float = 60.0
+    """Seconds a room stays open after its last person left."""
+
+    presence_ttl: float = 30.0
+    presence_announce_interval: float = 15.0
+    repair_interval: float = 2.0
+    """At most one request for missing updates in this time."""
+
+    lease_ttl: float = 10.0
+    lease_renew: float = 3.0
+    shutdown_timeout: float = 20.0

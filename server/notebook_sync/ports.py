@@ -1,0 +1,384 @@
+"""What the engine needs from outside, as protocols. Each has a memory twin and a contract suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from notebook_sync.core.ids import DocumentId, DocumentKey, DocumentKind, Generation, Lineage, NodeId
+
+# --- the update store (Redis): the truth ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in a document's log.
+
+    ``chain`` is 8 bytes: chain' = sha256(chain ‖ node ‖ each update of the batch)[:8], over whole
+    batches; 8 zero bytes before the first (rule 3).
+    """
+
+    generation: Generation
+    seq: int
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One appended batch: ``seq`` counts batches from 1, without gaps, within a generation."""
+
+    seq: int
+    node: NodeId
+    updates: tuple[bytes, ...]
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A document's whole stored state: ``snapshot`` (one v1 update) and the entries after it."""
+
+    lineage: Lineage
+    snapshot: bytes
+    tail: tuple[LogEntry, ...]
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class NotSeeded:
+    """The document has a reserved lineage and no content yet."""
+
+    lineage: Lineage
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one append carries. ``number`` rises by one for each new batch of a node and document;
+    a batch sent again keeps its number and is taken once (rule 21)."""
+
+    lineage: Lineage
+    generation: Generation
+    node: NodeId
+    number: int
+    updates: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The batch is in the log, now or from an earlier try."""
+
+    seq: int
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StaleHistory:
+    """Redis holds another lineage or generation than the caller, or none: nothing was written."""
+
+    lineage: Lineage | None
+    generation: Generation | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """The log no longer has the entry after the cursor, or the cursor's chain is not the log's: load again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """The snapshot now covers all entries up to ``seq``."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotCompacted:
+    """Another node compacted first, the lease is not ours, or there is nothing to do."""
+
+    reason: str
+
+
+class UpdateStore(Protocol):
+    """The log of each document. Raises ``StoreUnavailable`` when Redis is away or refuses for now,
+    ``CorruptRecord`` when a record can't be read; the caller may repeat any call (all are idempotent)."""
+
+    async def document_id(self, key: DocumentKey) -> DocumentId:
+        """The id of the document at ``key``, made if there is none."""
+        ...
+
+    async def find_document(self, key: DocumentKey) -> DocumentId | None:
+        """The id of the document at ``key``, or None if nobody ever opened it."""
+        ...
+
+    async def rename(self, old: str, new: str) -> None:
+        """The file or folder ``old`` is now ``new``: documents of all kinds at and below it follow;
+        one that was at ``new`` ends."""
+        ...
+
+    async def forget(self, path: str) -> None:
+        """The file or folder is deleted: its documents end. A file made there later is a new document."""
+        ...
+
+    async def reserve(self, document: DocumentId, proposal: Lineage) -> Lineage:
+        """The document's lineage; ``proposal`` becomes it if there is none yet (rule 20)."""
+        ...
+
+    async def load(self, document: DocumentId) -> Loaded | NotSeeded | None:
+        """Everything stored; None if not even a lineage is reserved."""
+        ...
+
+    async def seed(
+        self, document: DocumentId, lineage: Lineage, generation: Generation, snapshot: bytes
+    ) -> bool:
+        """Store the first content, atomically and once. False if the document has content already
+        or its reserved lineage is another; then load. A repeat with the same generation is True."""
+        ...
+
+    async def append(self, document: DocumentId, batch: Batch) -> Appended | StaleHistory:
+        """Add the batch to the log and publish it on the document's channel."""
+        ...
+
+    async def since(self, document: DocumentId, cursor: Cursor) -> tuple[LogEntry, ...] | Trimmed:
+        """The entries after ``cursor``, in order, without a gap."""
+        ...
+
+    async def compact(self, document: DocumentId) -> Compacted | NotCompacted:
+        """Fold the log into a new snapshot, only from the store's own bytes (rule 6)."""
+        ...
+
+
+# --- fan-out between nodes -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPublished:
+    """A batch was appended by some node (also by this one). ``entry`` is None when it was too big
+    for the channel: ask the store."""
+
+    generation: Generation
+    seq: int
+    entry: LogEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class AwarenessPublished:
+    """Awareness of people on another node: ``frame`` is an awareness update, never stored."""
+
+    node: NodeId
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRestored:
+    """The subscription was lost and is back: messages may have been missed."""
+
+
+ChannelEvent = EntryPublished | AwarenessPublished | ChannelRestored
+
+
+class Channel(Protocol):
+    """Pub/sub between nodes: fast, at most once. ``listener`` is called on the event loop and must not block or raise."""
+
+    async def subscribe(self, document: DocumentId, listener: Callable[[ChannelEvent], None]) -> None: ...
+
+    async def unsubscribe(self, document: DocumentId) -> None: ...
+
+    async def publish_awareness(self, document: DocumentId, node: NodeId, frame: bytes) -> None: ...
+
+
+# --- leases --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseGranted:
+    """Held for ``ttl`` seconds from the moment the request was sent. ``fence`` rises with each new owner."""
+
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRefused:
+    """Another node holds it."""
+
+    owner: NodeId
+
+
+class LeaseStore(Protocol):
+    """Leases with fencing tokens for what does not commute: compaction, and writing a folder's file."""
+
+    async def acquire(self, document: DocumentId, purpose: str, node: NodeId, ttl: float) -> LeaseGranted | LeaseRefused:
+        """Take or renew; a renewal by its holder keeps the fence."""
+        ...
+
+    async def release(self, document: DocumentId, purpose: str, node: NodeId) -> None: ...
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What tells cheaply that a file may have changed; only its digest tells that it did."""
+
+    mtime_ns: int
+    size: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """``digest`` is the sha256 of ``data`` in hex. ``trusted``: signed by this server's user (notebooks)."""
+
+    data: bytes
+    digest: str
+    stamp: FileStamp
+    writable: bool = True
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The file now holds what was asked."""
+
+    digest: str
+    stamp: FileStamp
+
+
+@dataclass(frozen=True, slots=True)
+class FileChanged:
+    """The file was not the expected one and was left, or put back, as it was found."""
+
+    content: FileContent | None
+    """None: the file is gone."""
+
+
+class FileStore(Protocol):
+    """Files below one root; paths are relative, with forward slashes. Blocking work runs in threads.
+
+    Raises ``FileMissing``, ``FileIsDirectory``, ``FileOutsideRoot`` or ``FileUnavailable``.
+    """
+
+    async def read(self, path: str) -> FileContent: ...
+
+    async def stamp(self, path: str) -> FileStamp | None:
+        """None when there is no such file."""
+        ...
+
+    async def write(self, path: str, data: bytes, expected: str, *, trusted: bool = False) -> Written | FileChanged:
+        """Replace the file atomically if its content still has the digest ``expected`` (rule 16).
+        ``trusted``: every cell was trusted, so sign the new content."""
+        ...
+
+    async def keep_beside(self, path: str, data: bytes, label: str) -> str:
+        """Write ``data`` to a new file beside ``path`` whose name carries ``label``; returns its path."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A writer's note before it replaces a file: content with this digest is ours, not an outside edit (rule 4)."""
+
+    digest: str
+    node: NodeId
+    generation: Generation
+    seq: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What the document and a folder's file last had in common.
+
+    ``base`` is the slim form (``Rendered.slim``) of the content with ``digest`` (rule 17); None when unknown.
+    """
+
+    digest: str | None = None
+    base: bytes | None = None
+    intents: tuple[Intent, ...] = field(default=())
+
+
+class FileLedger(Protocol):
+    """Per document and folder: the last common content and the intents of writers. Kept in Redis."""
+
+    async def record(self, document: DocumentId, folder: str) -> FileRecord: ...
+
+    async def intend(self, document: DocumentId, folder: str, intent: Intent) -> None:
+        """Add an intent; the newest 16 are kept."""
+        ...
+
+    async def common(self, document: DocumentId, folder: str, digest: str, base: bytes) -> None:
+        """The file and the document agree on this content."""
+        ...
+
+
+# --- document formats ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A document as file content. ``trusted``: all of its code cells are trusted."""
+
+    data: bytes
+    digest: str
+    slim: bytes
+    """The merge base: sources, ids, metadata and hashes of outputs, compressed."""
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Edits that bring a file's changes into the document.
+
+    ``update``: a v1 update against the given state by a fresh client id; None if nothing changes.
+    ``loser``: file content whose conflicting parts the document did not take; None without a conflict.
+    ``conflicts``: for people, which cells ("cell 3 (id a1b2)").
+    """
+
+    update: bytes | None
+    loser: bytes | None
+    conflicts: tuple[str, ...] = ()
+
+
+class DocumentCodec(Protocol):
+    """Turns files into documents and back. Long work: it runs in a worker process.
+
+    Raises ``UnreadableDocument`` with a sentence for people; the worker's death raises ``RoomError``.
+    """
+
+    async def seed(self, kind: DocumentKind, data: bytes, *, trusted: bool) -> bytes:
+        """A v1 update that holds the file's content, by a fresh random client id."""
+        ...
+
+    async def render(self, kind: DocumentKind, state: bytes) -> Rendered:
+        """The file content of the document whose whole state is the v1 update ``state``."""
+        ...
+
+    async def slim(self, kind: DocumentKind, data: bytes) -> bytes:
+        """The slim form of file content, to be kept as a merge base."""
+        ...
+
+    async def merge(self, kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes) -> Merged:
+        """Three-way merge per cell of the document and a changed file. Without a ``base`` neither
+        side's cells are deleted and the document wins per cell (rule 17)."""
+        ...
+
+
+# --- the rest ------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Monotonic and wall time in seconds."""
+
+    def monotonic(self) -> float: ...
+
+    def wall(self) -> float: ...
+
+
+class Metrics(Protocol):
+    """Counters and durations by name; never raises."""
+
+    def count(self, name: str, amount: float = 1.0, **labels: str) -> None: ...
+
+    def observe(self, name: str, value: float, **labels: str) -> None: ...
+
+    def gauge(self, name: str, value: float, **labels: str) -> None: ...
