@@ -25,6 +25,8 @@ class Limits:
     loading_queue_frames: int = 256
     """Frames kept per connection while its document loads; one more closes the connection."""
     loading_queue_bytes: int = 64 * MIB
+    open_timeout: float = 30.0
+    """How long server code waits for a document to open."""
     outbox_bytes: int = 8 * MIB
     """Backlog of one connection; above it frames are dropped and the client is resynced later."""
     max_connections_per_room: int = 500
@@ -36,6 +38,10 @@ class Limits:
     append_batch_bytes: int = 4 * MIB
     pending_window_bytes: int = 256 * MIB
     """Updates not yet in Redis; above it they are replaced by one update of the same content."""
+    recent_chain_values: int = 512
+    """Chain values of the newest log entries that a room remembers to notice a rolled-back log."""
+    gapped_updates: int = 1_000
+    """Updates with missing predecessors that a room keeps for those who join meanwhile."""
     append_timeout: float = 5.0
     append_retry_first: float = 0.05
     append_retry_most: float = 2.0
@@ -60,9 +66,15 @@ class Limits:
     """How long a replaced file's inode is watched for late writers (rule 16)."""
     cleanup_delay: float = 60.0
     """Seconds a room stays open after its last person left."""
+    cleanup_retry: float = 1.0
+    """How long a room that still has to store or save something waits before it looks again."""
 
     presence_ttl: float = 30.0
     presence_announce_interval: float = 15.0
+    awareness_delay: float = 0.05
+    """How long awareness is gathered before it goes to other nodes."""
+    gap_patience: float = 0.05
+    """How long a missing log entry may be on its way before the store is asked for it."""
     repair_interval: float = 2.0
     """At most one request for missing updates in this time."""
 

@@ -1,0 +1,285 @@
+"""The engine put together: ``async with NotebookSync(...) as sync`` is the only way to start and stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import itertools
+import logging
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pycrdt import Doc
+
+from notebook_sync.adapters.embedded_valkey import EmbeddedValkey
+from notebook_sync.adapters.notebook_codec import NotebookCodec
+from notebook_sync.adapters.redis_channel import RedisChannel
+from notebook_sync.adapters.redis_connection import connect, redacted
+from notebook_sync.adapters.redis_lease import RedisLeaseStore
+from notebook_sync.adapters.redis_ledger import RedisFileLedger
+from notebook_sync.adapters.redis_store import RedisUpdateStore
+from notebook_sync.core.errors import StoreUnavailable
+from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage, NodeId
+from notebook_sync.core.limits import Limits
+from notebook_sync.core.roles import Member
+from notebook_sync.engine.connection import Connection, Transport
+from notebook_sync.engine.loader import Loader
+from notebook_sync.engine.lobby_runner import LobbyRunner
+from notebook_sync.engine.checkpointer import Saver
+from notebook_sync.engine.registry import Registry
+from notebook_sync.engine.runner import Told, Workshop
+from notebook_sync.engine.supervisor import Supervisor, forever
+from notebook_sync.ports import FileStore, Metrics
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_LINEAGE = Lineage("")
+"""What a sessionId that is not ours is taken for: it equals no document's lineage."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """Where things are. ``redis_url`` None means the embedded Valkey in ``state_dir``."""
+
+    state_dir: Path
+    root_dir: Path
+    redis_url: str | None = field(default=None, repr=False)
+    namespace: str = "default"
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class RoomStatus:
+    """An open room, for people who run the server."""
+
+    key: DocumentKey
+    document: DocumentId
+    state: str
+    people: tuple[Member, ...]
+    stored: bool
+    saved: bool
+    seq: int
+
+
+class NoMetrics:
+    """Counts nothing."""
+
+    def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
+        """Do nothing."""
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Do nothing."""
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Do nothing."""
+
+
+class NotebookSync:
+    """Shared documents of one server.
+
+    Args:
+        settings: where state, files and Redis are.
+        files: the files behind the documents.
+        on_event: hears what happens to documents (see ``engine.runner.Told``); must not block or raise.
+        metrics: counters and durations.
+
+    Entering raises ``ConfigError`` with a sentence that says what to change.
+    """
+
+    def __init__(
+        self,
+        settings: SyncSettings,
+        files: FileStore,
+        on_event: Callable[[Told], None] = lambda told: None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.node = NodeId(secrets.token_hex(8))
+        self.settings = settings
+        self._files = files
+        self._on_event = on_event
+        self._metrics = metrics or NoMetrics()
+        self._stack = contextlib.AsyncExitStack()
+        self._session_key = b""
+        self._store: RedisUpdateStore
+        self._registry: Registry
+        self._lobby: LobbyRunner
+        self._new: set[DocumentKey] = set()
+
+    # --- start and stop -----------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        settings, limits = self.settings, self.settings.limits
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._session_key = secret_file(settings.state_dir / "session.key")
+        supervisor = await stack.enter_async_context(Supervisor())
+        url = settings.redis_url
+        if url is None:
+            embedded = await stack.enter_async_context(EmbeddedValkey(settings.state_dir, limits))
+            supervisor.spawn(forever(embedded.watch, "the embedded Valkey's watch"), "embedded Valkey")
+            url = embedded.url
+        redis = await connect(url, limits)
+        stack.push_async_callback(redis.aclose)
+        log.info("documents are stored in %s", redacted(url))
+        codec = await stack.enter_async_context(NotebookCodec(limits))
+        channel = RedisChannel(url, settings.namespace, self.node, limits)
+        supervisor.spawn(forever(channel.run, "the channel's reader"), "channel")
+        self._store = RedisUpdateStore(redis, settings.namespace, limits, codec.executor)
+        workshop = Workshop(
+            node=self.node,
+            limits=limits,
+            supervisor=supervisor,
+            store=self._store,
+            channel=channel,
+            loader=Loader(self._store, self._files, codec, lambda: secrets.token_hex(16)),
+            saver=Saver(
+                self.node,
+                self._files,
+                codec,
+                RedisFileLedger(redis, settings.namespace),
+                RedisLeaseStore(redis, settings.namespace),
+                limits,
+                folder_name(settings.root_dir),
+            ),
+            metrics=self._metrics,
+            new_client_id=lambda: secrets.randbits(53),
+            connection_numbers=itertools.count(1),
+            jitter=lambda: secrets.randbelow(1000) / 1000,
+        )
+        self._registry = Registry(workshop, self._on_event)
+        self._lobby = LobbyRunner(workshop)
+        await self._lobby.subscribe()
+        supervisor.spawn(forever(self._registry.watch_files, "the file watch"), "file watch")
+        stack.push_async_callback(self._close_rooms)
+
+    async def _close_rooms(self) -> None:
+        await self._registry.close(self.settings.limits.shutdown_timeout)
+        self._lobby.close(1001, "the server is shutting down")
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    # --- documents ----------------------------------------------------------------------------
+
+    async def session_id(self, key: DocumentKey) -> tuple[str, bool]:
+        """The ``sessionId`` of the session endpoint, and whether this document is new to the store.
+
+        It names the document's lineage, which is reserved here if there is none yet (rule 20), with a
+        MAC, so that it stays valid over restarts and can't be made up (rule 10). The file need not
+        exist: the socket says so. Raises ``StoreUnavailable``.
+        """
+        known = await self._store.find_document(key)
+        document = known or await self._store.document_id(key)
+        lineage = await self._store.reserve(document, Lineage(secrets.token_hex(16)))
+        return f"{lineage}.{self._mac(lineage)}", known is None
+
+    def _mac(self, lineage: str) -> str:
+        return hmac.digest(self._session_key, lineage.encode(), hashlib.sha256).hex()[:32]
+
+    def _lineage(self, session_id: str | None) -> Lineage | None:
+        if not session_id:
+            return None
+        lineage, _, mac = session_id.partition(".")
+        return Lineage(lineage) if hmac.compare_digest(mac, self._mac(lineage)) else UNKNOWN_LINEAGE
+
+    def connect(
+        self,
+        key: DocumentKey | None,
+        transport: Transport,
+        member: Member,
+        *,
+        session_id: str | None = None,
+        wants: frozenset[str] = frozenset(),
+        file_id: str = "",
+    ) -> Connection:
+        """A socket for a document, or for the lobby when ``key`` is None.
+
+        Whatever is wrong is said to the client by a close code (docs/protocol.md); nothing is raised.
+        """
+        if key is None:
+            return self._lobby.connect(transport, member)
+        runner = self._registry.open(key, file_id)
+        return runner.connect(transport, member, wants, self._lineage(session_id))
+
+    async def save(self, key: DocumentKey) -> bool:
+        """Write an open document's file now. False if it is not open or could not be written."""
+        runner = self._registry.find(key)
+        return runner is not None and await runner.save()
+
+    async def renamed(self, old: str, new: str) -> None:
+        """A file or folder was renamed: open rooms stay, the store follows. Raises ``StoreUnavailable``."""
+        self._registry.renamed(old, new)
+        await self._store.rename(old, new)
+
+    async def deleted(self, path: str) -> None:
+        """A file or folder was deleted: rooms end, a file made there later is a new document."""
+        self._registry.deleted(path)
+        await self._store.forget(path)
+
+    def rooms(self) -> list[RoomStatus]:
+        """The open rooms."""
+        return [
+            RoomStatus(
+                runner.key,
+                runner.document,
+                str(runner.room.state),
+                tuple(runner.people),
+                runner.room.stored,
+                runner.room.saved,
+                runner.room.seq,
+            )
+            for runner in self._registry
+        ]
+
+    async def live_document(self, key: DocumentKey) -> Doc[object]:
+        """An open document's own ``Doc``: what server code writes into it is an edit that all see.
+
+        Opens the room if need be. Raises ``StoreUnavailable`` when it does not open in time.
+        """
+        runner = self._registry.open(key)
+        try:
+            async with asyncio.timeout(self.settings.limits.open_timeout):
+                await runner.opened()
+        except TimeoutError:
+            raise StoreUnavailable(f"{key.path} did not open in time") from None
+        return runner.room.replica.doc
+
+    async def snapshot(self, key: DocumentKey) -> bytes | None:
+        """A document's whole state as one v1 update: from its open room, else opened for it."""
+        doc = await self.live_document(key)
+        return doc.get_update()
+
+
+def folder_name(root: Path) -> str:
+    """The name under which all servers on one folder find its files' records."""
+    return hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+
+
+def secret_file(path: Path) -> bytes:
+    """32 random bytes kept in a file of mode 0600; made once, also when two servers start together."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_bytes()
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(32))
+    with contextlib.suppress(FileExistsError):
+        os.link(temporary, path)
+    temporary.unlink()
+    return path.read_bytes()
+
+

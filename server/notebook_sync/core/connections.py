@@ -1,0 +1,113 @@
+"""What a room knows of each connection: who it is, which frames it sent, what it was told of them."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+
+from notebook_sync.core.ids import ClientId, ConnectionId, Lineage, UserId
+from notebook_sync.core.limits import Limits
+from notebook_sync.core.roles import Action, Member, may
+
+
+@dataclass(slots=True)
+class Connected:
+    """One connection. Sync frames are numbered from 1 in order, refused ones too (rule 24)."""
+
+    member: Member
+    wants: frozenset[str]
+    lineage: Lineage | None = None
+    """The history the client says it holds."""
+    frames: int = 0
+    told: int = 0
+    awaiting: deque[tuple[int, int]] = field(default_factory=deque)
+    """(frame number, position that must be durable), oldest first."""
+    refused: list[int] = field(default_factory=list)
+    slow: bool = False
+    """Its backlog was dropped: no updates until it is resynced."""
+    client_ids: set[ClientId] = field(default_factory=set)
+
+    def may(self, action: Action) -> bool:
+        """Whether this person's role allows the action."""
+        return may(self.member.role, action)
+
+    def counted(self, position: int) -> None:
+        """A sync frame was handled; it is stored when ``position`` is durable (rule 2)."""
+        self.frames += 1
+        if "stored" in self.wants:
+            self.awaiting.append((self.frames, position))
+
+    def counted_refused(self, position: int) -> None:
+        """A sync frame was refused by role or rule; the client is told its number."""
+        self.counted(position)
+        if "stored" in self.wants:
+            self.refused.append(self.frames)
+
+    def stored_message(self, durable: int, level: str) -> str | None:
+        """The JSON of a RAW ``stored`` message, or None when there is nothing new to tell."""
+        newest = self.told
+        while self.awaiting and self.awaiting[0][1] <= durable:
+            newest, _ = self.awaiting.popleft()
+        if newest == self.told:
+            return None
+        self.told = newest
+        refused = [n for n in self.refused if n <= newest]
+        self.refused = [n for n in self.refused if n > newest]
+        return json.dumps({"type": "stored", "n": newest, "level": level, "refused": refused})
+
+
+@dataclass(slots=True)
+class _Challenge:
+    challenger: ConnectionId
+    deadline: float
+
+
+class ClientOwners:
+    """Which connection writes under which Yjs client id (rule 13).
+
+    An id belongs to the first user that typed under it. While that user's connection lives, another
+    user's new clocks for it are refused and the owner is asked for its own. A connection that looks
+    alive but does not answer in time (a half-open socket) loses the id to the challenger.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._owners: dict[ClientId, tuple[UserId, ConnectionId]] = {}
+        self._challenges: dict[ConnectionId, _Challenge] = {}
+
+    def owner(self, client: ClientId, asker: ConnectionId, user: UserId) -> ConnectionId | None:
+        """The live connection of another user that owns ``client``; None if the asker may write under it."""
+        known = self._owners.get(client)
+        if known is None or known[0] == user or known[1] == asker:
+            return None
+        return known[1]
+
+    def bind(self, client: ClientId, connection: ConnectionId, user: UserId) -> None:
+        """``connection`` typed under ``client``."""
+        self._owners[client] = (user, connection)
+
+    def challenge(self, owner: ConnectionId, challenger: ConnectionId, now: float) -> None:
+        """The owner must show a sign of life."""
+        self._challenges.setdefault(owner, _Challenge(challenger, now + self._limits.repair_interval))
+
+    def alive(self, connection: ConnectionId) -> None:
+        """The connection sent something."""
+        self._challenges.pop(connection, None)
+
+    def left(self, connection: ConnectionId) -> None:
+        """The connection is gone: its ids are free."""
+        self._challenges.pop(connection, None)
+        self._owners = {c: o for c, o in self._owners.items() if o[1] != connection}
+
+    def unanswered(self, now: float) -> list[ConnectionId]:
+        """Frees the ids of owners that did not answer; returns their challengers, to be asked again."""
+        late = [owner for owner, challenge in self._challenges.items() if challenge.deadline <= now]
+        challengers = [self._challenges[owner].challenger for owner in late]
+        for owner in late:
+            self.left(owner)
+        return challengers
+
+    def deadline(self) -> float | None:
+        """When ``unanswered`` has something to say next."""
+        return min((c.deadline for c in self._challenges.values()), default=None)

@@ -1,0 +1,262 @@
+"""What can happen to a room: a closed union, matched exhaustively by ``Room.handle``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from notebook_sync.core.ids import ConnectionId, Generation, Lineage, NodeId
+from notebook_sync.core.roles import Member, Role
+from notebook_sync.core.wire import AwarenessEntry, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A person's socket is open. ``wants``: the extra RAW messages its client asked for.
+    ``lineage``: the history the client says it holds; None for a client that names none."""
+
+    connection: ConnectionId
+    member: Member
+    wants: frozenset[str]
+    lineage: Lineage | None
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The socket is gone."""
+
+    connection: ConnectionId
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanged:
+    """The person behind a connection may now do more, or less."""
+
+    connection: ConnectionId
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """One well-formed message of a client; ``size`` is its frame's length in bytes."""
+
+    connection: ConnectionId
+    message: Message
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overflowed:
+    """A slow client's backlog was dropped; it gets no more updates until it has ``Drained``."""
+
+    connection: ConnectionId
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """A slow client has read what it was sent. ``state_vector`` is what it can have."""
+
+    connection: ConnectionId
+    state_vector: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The stored document, whole: the first one, or again after a ``Reload`` or ``Rejoin``."""
+
+    lineage: Lineage
+    generation: Generation
+    snapshot: bytes
+    entries: tuple[EntryArrived, ...]
+    seq: int
+    """The last appended batch; 0 when there is only the snapshot."""
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFailed:
+    """The document can't be opened; everybody is told with this close code."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LineageEnded:
+    """The store holds another history of this document: this replica must never be merged into it."""
+
+    lineage: Lineage
+
+
+@dataclass(frozen=True, slots=True)
+class Refounded:
+    """The store had lost the document and now has this replica's content as of ``position``."""
+
+    generation: Generation
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAppended:
+    """Batch ``number`` of this node is in the log."""
+
+    number: int
+    seq: int
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AppendFailed:
+    """The store is away or refuses for now; whether the batch was taken is unknown (send it again)."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryChanged:
+    """The store's log is not the one the batch was for; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryArrived:
+    """One batch of the log, from the channel or asked for."""
+
+    generation: Generation
+    seq: int
+    node: NodeId
+    updates: tuple[bytes, ...]
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogAhead:
+    """The log has entries this room may not have seen (an entry too big for the channel, or a lost subscription)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogUnreadable:
+    """Asking for missing entries failed for now."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogRead:
+    """The answer to ``FetchEntries``: all entries after the cursor. ``trimmed``: the cursor is not in the log any more."""
+
+    entries: tuple[EntryArrived, ...]
+    trimmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAwareness:
+    """Awareness of people on another node."""
+
+    node: NodeId
+    entries: tuple[AwarenessEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEdited:
+    """Code of this server wrote into the replica's document: the transaction's own update."""
+
+    update: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FileMerged:
+    """Changes of the file, as edits of this document (rule 4)."""
+
+    update: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """The file holds the document as of ``position``; ``digest`` is the file's sha256."""
+
+    position: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointDeferred:
+    """The file was changed by another program and is being merged, or another node writes: try again soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFailed:
+    """The file can't be written; the document is safe in the store."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileTouched:
+    """The file may have been changed by another program."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveAsked:
+    """Somebody wants the file written now; ``token`` names the asker in ``SaveAnswered``."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathChanged:
+    """The document's file has another name now."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """The log up to ``seq`` is in the snapshot."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAsked:
+    """The room must end now; everybody is told with this close code."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+Event = (
+    Joined
+    | Left
+    | RoleChanged
+    | MessageReceived
+    | Overflowed
+    | Drained
+    | Opened
+    | OpenFailed
+    | LineageEnded
+    | Refounded
+    | BatchAppended
+    | AppendFailed
+    | HistoryChanged
+    | EntryArrived
+    | LogAhead
+    | LogUnreadable
+    | LogRead
+    | PeerAwareness
+    | ServerEdited
+    | FileMerged
+    | Checkpointed
+    | CheckpointDeferred
+    | CheckpointFailed
+    | FileTouched
+    | SaveAsked
+    | PathChanged
+    | Compacted
+    | CloseAsked
+    | Tick
+)

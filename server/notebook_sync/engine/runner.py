@@ -1,0 +1,467 @@
+"""One open room: events in one at a time, effects carried out in order.
+
+There is no task and no queue in the path of a keystroke: a client's frame is handled, and sent to the
+others, in the call that brought it. What takes time (store, file) runs in tasks of the supervisor and
+comes back as an event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from notebook_sync.core import effects as ef
+from notebook_sync.core import events as ev
+from notebook_sync.core import wire
+from notebook_sync.core.errors import (
+    CollabError,
+    ConfigError,
+    FileIsDirectory,
+    FileMissing,
+    FileOutsideRoot,
+    FileUnavailable,
+    ProtocolError,
+    RoomError,
+    StoreUnavailable,
+    UnreadableDocument,
+)
+from notebook_sync.core.ids import ConnectionId, DocumentId, DocumentKey, Lineage, NodeId
+from notebook_sync.core.limits import Limits
+from notebook_sync.core.roles import Member
+from notebook_sync.core.room import Room, RoomConfig
+from notebook_sync.engine.backoff import backoff
+from notebook_sync.engine.checkpointer import Checkpointer, Saver
+from notebook_sync.engine.connection import Connection, Transport
+from notebook_sync.engine.loader import Loader, arrived
+from notebook_sync.engine.supervisor import Supervisor
+from notebook_sync.ports import (
+    Appended,
+    AwarenessPublished,
+    Batch,
+    Channel,
+    ChannelEvent,
+    ChannelRestored,
+    Compacted,
+    Cursor,
+    EntryPublished,
+    Metrics,
+    Trimmed,
+    UpdateStore,
+)
+
+log = logging.getLogger(__name__)
+
+CLOSE_UNREADABLE = 4400
+CLOSE_MISSING = 4404
+CLOSE_OTHER = 4500
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Everything a runner works with, the same for all rooms of a node."""
+
+    node: NodeId
+    limits: Limits
+    supervisor: Supervisor
+    store: UpdateStore
+    channel: Channel
+    loader: Loader
+    saver: Saver
+    metrics: Metrics
+    new_client_id: Callable[[], int]
+    connection_numbers: itertools.count[int]
+    jitter: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something about a document that people outside the engine may hear of.
+
+    ``kind``: initialize, load, save, overwrite, clean, join, leave, status.
+    ``level``: DEBUG, INFO, WARNING or ERROR.
+    """
+
+    kind: str
+    key: DocumentKey
+    level: str
+    message: str
+    member: Member | None = None
+
+
+class RoomRunner:
+    """Made by the registry; ``start`` begins to load, ``finished`` is called when it can be forgotten."""
+
+    def __init__(
+        self,
+        key: DocumentKey,
+        workshop: Workshop,
+        *,
+        file_id: str,
+        tell: Callable[[Told], None],
+        finished: Callable[[RoomRunner], None],
+    ) -> None:
+        self.key = key
+        self.document = DocumentId("")
+        """Known once the document is loaded."""
+        self._workshop = workshop
+        self._tell = tell
+        self._on_finished = finished
+        self._connections: dict[ConnectionId, Connection] = {}
+        self._queue: deque[ev.Event] = deque()
+        self._handling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._savers: dict[int, asyncio.Future[bool]] = {}
+        self._save_numbers = itertools.count()
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the room is closed and nothing of it listens any more."""
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._room = Room(
+            RoomConfig(
+                node=workshop.node,
+                limits=workshop.limits,
+                new_client_id=workshop.new_client_id,
+                on_server_edit=lambda update: self.post(ev.ServerEdited(update)),
+                path=key.path,
+                file_id=file_id,
+            )
+        )
+        self._checkpointer = Checkpointer(workshop.saver, key.kind, key.path, self._notice)
+
+    # --- for the outside ----------------------------------------------------------------------
+
+    @property
+    def room(self) -> Room:
+        """The room, to be looked at only."""
+        return self._room
+
+    @property
+    def people(self) -> list[Member]:
+        """Who is connected, one entry for each socket."""
+        return [connection.member for connection in self._connections.values()]
+
+    def start(self, after: asyncio.Future[None] | None = None) -> None:
+        """Begin to load the document, once the room that had it before is ``gone``."""
+        self._tell(Told("initialize", self.key, "INFO", "Initializing the document"))
+        self._workshop.supervisor.spawn(self._load(after), f"load {self.key}", self._load_failed)
+
+    def connect(
+        self, transport: Transport, member: Member, wants: frozenset[str], lineage: Lineage | None
+    ) -> Connection:
+        """A person's socket is open."""
+        number = ConnectionId(next(self._workshop.connection_numbers))
+        connection = Connection(number, member, transport, self, self._workshop.limits)
+        self._connections[number] = connection
+        self._tell(Told("join", self.key, "INFO", "", member))
+        self.post(ev.Joined(number, member, wants, lineage))
+        return connection
+
+    def state_vector(self) -> bytes:
+        """What the replica has."""
+        return self._room.replica.state_vector()
+
+    async def opened(self) -> None:
+        """Wait until the document is there. Raises ``RoomError`` with the reason if it can't be opened."""
+        await self._opened
+
+    async def save(self) -> bool:
+        """Bring the file up to date now; False if it could not be written."""
+        token = next(self._save_numbers)
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._savers[token] = waiting
+        self.post(ev.SaveAsked(token))
+        return await waiting
+
+    def renamed(self, path: str) -> None:
+        """The file is somewhere else now; the room stays."""
+        self.key = DocumentKey(self.key.kind, path)
+        self._checkpointer.path = path
+        self.post(ev.PathChanged(path))
+
+    def post(self, event: ev.Event) -> None:
+        """Handle an event, or queue it when one is being handled."""
+        self._queue.append(event)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._queue:
+                self._handle(self._queue.popleft())
+        finally:
+            self._handling = False
+        self._set_timer()
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    def _handle(self, event: ev.Event) -> None:
+        loop = asyncio.get_running_loop()
+        if isinstance(event, ev.Left):
+            gone = self._connections.pop(event.connection, None)
+            if gone is not None:
+                self._tell(Told("leave", self.key, "INFO", "", gone.member))
+        try:
+            effects = self._room.handle(event, loop.time())
+        except Exception as error:
+            self._broken(event, error)
+            return
+        for effect in effects:
+            self._perform(effect)
+
+    def _broken(self, event: ev.Event, error: Exception) -> None:
+        """A bug, or a message that finds one: its sender goes, and if need be the room, never the server."""
+        log.exception("%s could not handle %s", self.key, type(event).__name__)
+        self._workshop.metrics.count("room_errors")
+        if isinstance(event, ev.MessageReceived):
+            connection = self._connections.get(event.connection)
+            if connection is not None:
+                connection.close(CLOSE_OTHER, f"this message could not be handled: {error}")
+        elif not isinstance(event, ev.CloseAsked):
+            self._queue.append(ev.CloseAsked(CLOSE_OTHER, "the document had to be closed after an internal error"))
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._room.deadline()
+        if deadline is not None and not self.closed.done():
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.post(ev.Tick())
+
+    def _perform(self, effect: ef.Effect) -> None:  # noqa: C901 - one flat table of all effects
+        spawn = self._workshop.supervisor.spawn
+        match effect:
+            case ef.Send():
+                self._send(effect.connection, effect.frame, effect.droppable)
+            case ef.Broadcast():
+                for number in effect.connections:
+                    self._send(number, effect.frame, effect.droppable)
+            case ef.Disconnect():
+                connection = self._connections.get(effect.connection)
+                if connection is not None:
+                    connection.close(effect.code, effect.reason)
+            case ef.Append():
+                spawn(self._append(effect), f"append {self.key}")
+            case ef.FetchEntries():
+                spawn(self._fetch(effect), f"fetch {self.key}")
+            case ef.Load():
+                spawn(self._load_again(effect), f"reload {self.key}", self._load_failed)
+            case ef.PublishAwareness():
+                spawn(self._publish(effect), f"awareness {self.key}")
+            case ef.Checkpoint():
+                spawn(self._checkpoint(effect), f"save {self.key}", self._checkpoint_failed)
+            case ef.SaveAnswered():
+                if (waiting := self._savers.pop(effect.token, None)) is not None and not waiting.done():
+                    waiting.set_result(effect.saved)
+            case ef.Compact():
+                spawn(self._compact(), f"compact {self.key}")
+            case ef.StateChanged():
+                log.info("%s is %s%s", self.key, effect.state, f": {effect.reason}" if effect.reason else "")
+                self._tell(Told("status", self.key, "INFO", str(effect.state)))
+            case ef.Report():
+                log.warning("%s: %s", self.key, effect.message)
+            case ef.Finish():
+                self._finish()
+            case _:
+                assert_never(effect)
+
+    def _send(self, number: ConnectionId, frame: bytes, droppable: bool) -> None:
+        connection = self._connections.get(number)
+        if connection is not None:
+            connection.send(frame, droppable=droppable)
+
+    def _finish(self) -> None:
+        if self.closed.done():
+            return
+        self.closed.set_result(None)
+        for waiting in self._savers.values():
+            if not waiting.done():
+                waiting.set_result(False)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._workshop.supervisor.spawn(self._unsubscribe(), f"unsubscribe {self.key}") is None:
+            self.gone.set_result(None)
+        self._tell(Told("clean", self.key, "INFO", "Room deleted."))
+        self._on_finished(self)
+
+    async def _unsubscribe(self) -> None:
+        try:
+            if self.document:
+                await self._workshop.channel.unsubscribe(self.document)
+        finally:
+            self.gone.set_result(None)
+
+    def _notice(self, level: str, sentence: str) -> None:
+        self._tell(Told("overwrite", self.key, level.upper(), sentence))
+
+    # --- what takes time ----------------------------------------------------------------------
+
+    async def _load(self, after: asyncio.Future[None] | None) -> None:
+        if after is not None:
+            await asyncio.wait([after])
+        failures = 0
+        while not self.closed.done():
+            try:
+                self.document = await self._workshop.store.document_id(self.key)
+                self._checkpointer.document = self.document
+                await self._workshop.channel.subscribe(self.document, self._heard)
+                event = await self._workshop.loader.open(self.document, self.key.kind, self.key.path)
+            except StoreUnavailable as error:
+                failures += 1
+                log.warning("%s waits for the store: %s", self.key, error)
+                limits = self._workshop.limits
+                await asyncio.sleep(
+                    backoff(failures, limits.append_retry_first, limits.append_retry_most, self._workshop.jitter())
+                )
+            else:
+                self._tell(Told("load", self.key, "INFO", "Content loaded"))
+                self.post(event)
+                self._opened.set_result(None)
+                return
+
+    def _load_failed(self, error: BaseException) -> None:
+        if not self._opened.done():
+            self._opened.set_exception(error if isinstance(error, Exception) else RoomError(str(error)))
+            self._opened.exception()  # seen, also when nobody waits for it
+        code, reason = _close_code(error)
+        self.post(ev.OpenFailed(code, reason))
+
+    async def _load_again(self, load: ef.Load) -> None:
+        failures = 0
+        while not self.closed.done():
+            try:
+                self.post(await self._workshop.loader.load_again(self.document, load))
+            except StoreUnavailable:
+                failures += 1
+                limits = self._workshop.limits
+                await asyncio.sleep(
+                    backoff(failures, limits.append_retry_first, limits.append_retry_most, self._workshop.jitter())
+                )
+            else:
+                return
+
+    async def _append(self, append: ef.Append) -> None:
+        batch = Batch(
+            append.lineage, append.generation, self._workshop.node, append.number, append.updates
+        )
+        started = asyncio.get_running_loop().time()
+        try:
+            outcome = await self._workshop.store.append(self.document, batch)
+        except CollabError as error:
+            self._workshop.metrics.count("append_failures")
+            self.post(ev.AppendFailed(append.number, str(error)))
+            return
+        self._workshop.metrics.observe("append_seconds", asyncio.get_running_loop().time() - started)
+        if isinstance(outcome, Appended):
+            self.post(ev.BatchAppended(append.number, outcome.seq, outcome.chain))
+        else:
+            self.post(ev.HistoryChanged())
+
+    async def _fetch(self, fetch: ef.FetchEntries) -> None:
+        cursor = Cursor(fetch.generation, fetch.seq, fetch.chain)
+        try:
+            entries = await self._workshop.store.since(self.document, cursor)
+        except CollabError as error:
+            self.post(ev.LogUnreadable(str(error)))
+            return
+        if isinstance(entries, Trimmed):
+            self.post(ev.LogRead((), trimmed=True))
+        else:
+            self.post(ev.LogRead(tuple(arrived(e, fetch.generation) for e in entries), trimmed=False))
+
+    async def _publish(self, effect: ef.PublishAwareness) -> None:
+        try:
+            await self._workshop.channel.publish_awareness(
+                self.document, self._workshop.node, effect.frame
+            )
+        except StoreUnavailable:
+            # Awareness is announced again every few seconds; the room knows of the outage from its appends.
+            self._workshop.metrics.count("awareness_failures")
+
+    async def _checkpoint(self, checkpoint: ef.Checkpoint) -> None:
+        started = asyncio.get_running_loop().time()
+        outcome = await self._checkpointer.run(checkpoint)
+        if isinstance(outcome, ev.Checkpointed):
+            self._workshop.metrics.observe("checkpoint_seconds", asyncio.get_running_loop().time() - started)
+            self._tell(Told("save", self.key, "INFO", "Content saved."))
+        elif isinstance(outcome, ev.CheckpointFailed):
+            self._tell(Told("save", self.key, "ERROR", outcome.reason))
+        self.post(outcome)
+
+    def _checkpoint_failed(self, error: BaseException) -> None:
+        self.post(ev.CheckpointFailed(str(error)))
+
+    async def _compact(self) -> None:
+        seq = 0
+        try:
+            outcome = await self._workshop.store.compact(self.document)
+            if isinstance(outcome, Compacted):
+                seq = outcome.seq
+        except CollabError as error:
+            log.warning("%s can't be compacted for now: %s", self.key, error)
+        self.post(ev.Compacted(seq or self._room.seq))
+
+    async def look_at_file(self) -> None:
+        """Compare the file with what this node last saw, cheaply; a difference becomes an event."""
+        if not self._room.saved or self._checkpointer.stamp is None:
+            return
+        try:
+            stamp = await self._workshop.saver.files.stamp(self._checkpointer.path)
+        except FileUnavailable:
+            return
+        if stamp is not None and stamp != self._checkpointer.stamp:
+            self.post(ev.FileTouched())
+
+    def _heard(self, event: ChannelEvent) -> None:
+        match event:
+            case EntryPublished():
+                if event.entry is None:
+                    self.post(ev.LogAhead())
+                else:
+                    self.post(arrived(event.entry, event.generation))
+            case AwarenessPublished():
+                self._heard_awareness(event)
+            case ChannelRestored():
+                self.post(ev.LogAhead())
+            case _:
+                assert_never(event)
+
+    def _heard_awareness(self, event: AwarenessPublished) -> None:
+        if event.node == self._workshop.node:
+            return
+        try:
+            message = wire.parse(event.frame, self._workshop.limits)
+        except ProtocolError as error:
+            log.warning("%s: awareness of node %s can't be read: %s", self.key, event.node, error)
+            return
+        if isinstance(message, wire.AwarenessUpdate):
+            self.post(ev.PeerAwareness(event.node, message.entries))
+
+
+def _close_code(error: BaseException) -> tuple[int, str]:
+    match error:
+        case FileMissing():
+            return CLOSE_MISSING, f"{error.path} does not exist"
+        case FileIsDirectory():
+            return CLOSE_UNREADABLE, f"{error.path} is a folder"
+        case FileOutsideRoot():
+            return CLOSE_MISSING, "this path is not in the server's folder"
+        case UnreadableDocument():
+            return CLOSE_UNREADABLE, str(error)
+        case ConfigError() | CollabError():
+            return CLOSE_OTHER, str(error)
+        case _:
+            return CLOSE_OTHER, json.dumps(
+                {"reason": "initialization_error", "reloadable": False}, separators=(",", ":")
+            )
+
+
