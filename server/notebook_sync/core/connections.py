@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from notebook_sync.core.ids import ClientId, ConnectionId, Lineage, UserId
 from notebook_sync.core.limits import Limits
-from notebook_sync.core.roles import Action, Member, may
+from notebook_sync.core.roles import Action, Member, Role, may
 
 
 @dataclass(slots=True)
@@ -31,6 +31,10 @@ class Connected:
     def may(self, action: Action) -> bool:
         """Whether this person's role allows the action."""
         return may(self.member.role, action)
+
+    def change_role(self, role: Role) -> None:
+        """The person may do more, or less, from now on."""
+        self.member = replace(self.member, role=role)
 
     def counted(self, position: int) -> None:
         """A sync frame was handled; it is stored when ``position`` is durable (rule 2)."""

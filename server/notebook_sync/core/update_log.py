@@ -1,7 +1,7 @@
 """Write-ahead bookkeeping of one document on one node: what is applied, what is durable, what comes next.
 
-Positions count applied frames from 1 on this node. A frame is durable when the log in the store has
-everything applied up to and including it; also a frame that changed nothing waits for that (rule 2).
+Positions count what was applied on this node, from 1. A position is durable when the log in the store
+has everything applied up to and including it; a frame that changed nothing waits for that too (rule 2).
 At most one batch is in flight, and all that arrives meanwhile makes the next one (group commit).
 """
 
@@ -16,18 +16,22 @@ from notebook_sync.core.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending:
+class _Unstored:
     update: bytes
     position: int
 
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A batch that was given to the store; ``position`` becomes durable with it."""
+    """A batch that was given to the store; sent again, it keeps its number (rule 21)."""
 
     number: int
-    updates: tuple[bytes, ...]
-    position: int
+    entries: tuple[_Unstored, ...]
+
+    @property
+    def updates(self) -> tuple[bytes, ...]:
+        """What the batch carries, oldest first."""
+        return tuple(entry.update for entry in self.entries)
 
 
 class UpdateLog:
@@ -35,7 +39,7 @@ class UpdateLog:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._pending: deque[_Pending] = deque()
+        self._pending: deque[_Unstored] = deque()
         self._numbers = itertools.count(1)
         self._ahead: dict[int, bytes] = {}
         self._recent: OrderedDict[int, bytes] = OrderedDict()
@@ -44,12 +48,14 @@ class UpdateLog:
         self.seq = 0
         self.chain = bytes(8)
         self.applied = 0
-        self.durable = 0
         self.in_flight: InFlight | None = None
         self.window_bytes = 0
+        """Size of all updates that the store has not acknowledged."""
+
+    # --- which log ----------------------------------------------------------------------------
 
     def follow(self, lineage: Lineage, generation: Generation, seq: int, chain: bytes) -> None:
-        """From now on this is the log; a batch in flight for another generation goes back to the front."""
+        """From now on this is the log; a batch in flight for another generation waits again, as a new one."""
         if generation != self.generation:
             self._ahead.clear()
             self._requeue()
@@ -60,66 +66,78 @@ class UpdateLog:
         self._advance()
 
     def _requeue(self) -> None:
-        flight, self.in_flight = self.in_flight, None
-        if flight is not None:
-            self._pending.extendleft(_Pending(u, flight.position) for u in reversed(flight.updates))
-
-    def submit(self, update: bytes | None) -> int:
-        """A frame was applied; ``update`` is what it brought, None if nothing. Returns its position."""
-        if update is None:
-            return self.applied
-        self.applied += 1
-        self._pending.append(_Pending(update, self.applied))
-        self.window_bytes += len(update)
-        return self.applied
-
-    def unstored(self) -> list[bytes]:
-        """All updates that the store has not acknowledged, oldest first."""
-        flight = list(self.in_flight.updates) if self.in_flight is not None else []
-        return flight + [entry.update for entry in self._pending]
-
-    @property
-    def full(self) -> bool:
-        """Whether the window of updates that are not in the store has reached its bound."""
-        return self.window_bytes >= self._limits.pending_window_bytes
-
-    @property
-    def settled(self) -> bool:
-        """Whether everything applied is durable."""
-        return self.durable >= self.applied
-
-    def next_batch(self) -> InFlight | None:
-        """The next batch for the store, or None while one is in flight or nothing waits."""
-        if self.in_flight is not None or not self._pending or self.generation is None:
-            return None
-        updates: list[bytes] = []
-        size = 0
-        while self._pending and len(updates) < self._limits.append_batch_updates:
-            if updates and size + len(self._pending[0].update) > self._limits.append_batch_bytes:
-                break
-            entry = self._pending.popleft()
-            updates.append(entry.update)
-            size += len(entry.update)
-        self.in_flight = InFlight(next(self._numbers), tuple(updates), entry.position)
-        return self.in_flight
-
-    def acknowledged(self, number: int, seq: int, chain: bytes) -> bool:
-        """The store has batch ``number`` as entry ``seq``. False if that was not the batch in flight."""
-        flight = self.in_flight
-        if flight is None or flight.number != number:
-            return False
-        self.in_flight = None
-        self.window_bytes -= sum(map(len, flight.updates))
-        self.durable = flight.position
-        self.seen(seq, chain)
-        return True
+        if self.in_flight is not None:
+            self._pending.extendleft(reversed(self.in_flight.entries))
+            self.in_flight = None
 
     def refounded(self, position: int) -> None:
         """The store was seeded with everything applied up to ``position``."""
         self._requeue()
         while self._pending and self._pending[0].position <= position:
             self.window_bytes -= len(self._pending.popleft().update)
-        self.durable = max(self.durable, position)
+
+    # --- what is applied, what is durable -----------------------------------------------------
+
+    def submit(self, update: bytes) -> int:
+        """An update was applied and must be stored. Returns its position."""
+        self.applied += 1
+        self._pending.append(_Unstored(update, self.applied))
+        self.window_bytes += len(update)
+        return self.applied
+
+    def submit_stored(self) -> int:
+        """Something was applied that the store has already. Returns its position."""
+        self.applied += 1
+        return self.applied
+
+    @property
+    def durable(self) -> int:
+        """The last position up to which everything is in the store."""
+        if self.in_flight is not None:
+            return self.in_flight.entries[0].position - 1
+        return self._pending[0].position - 1 if self._pending else self.applied
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything applied is durable."""
+        return self.in_flight is None and not self._pending
+
+    @property
+    def full(self) -> bool:
+        """Whether the window of updates that are not in the store has reached its bound."""
+        return self.window_bytes >= self._limits.pending_window_bytes
+
+    def unstored(self) -> list[bytes]:
+        """All updates that the store has not acknowledged, oldest first."""
+        flight = self.in_flight.updates if self.in_flight is not None else ()
+        return [*flight, *(entry.update for entry in self._pending)]
+
+    # --- batches ------------------------------------------------------------------------------
+
+    def next_batch(self) -> InFlight | None:
+        """The next batch for the store, or None while one is in flight or nothing waits."""
+        if self.in_flight is not None or not self._pending or self.generation is None:
+            return None
+        entries = [self._pending.popleft()]
+        size = len(entries[0].update)
+        while self._pending and len(entries) < self._limits.append_batch_updates:
+            size += len(self._pending[0].update)
+            if size > self._limits.append_batch_bytes:
+                break
+            entries.append(self._pending.popleft())
+        self.in_flight = InFlight(next(self._numbers), tuple(entries))
+        return self.in_flight
+
+    def acknowledged(self, number: int, seq: int, chain: bytes) -> bool:
+        """The store has batch ``number`` as entry ``seq``. False if that was not the batch in flight."""
+        if self.in_flight is None or self.in_flight.number != number:
+            return False
+        self.window_bytes -= sum(map(len, self.in_flight.updates))
+        self.in_flight = None
+        self.seen(seq, chain)
+        return True
+
+    # --- the place in the log -----------------------------------------------------------------
 
     def seen(self, seq: int, chain: bytes) -> bool:
         """Entry ``seq`` is known here. False if it was known already."""

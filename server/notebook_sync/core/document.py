@@ -1,0 +1,353 @@
+"""A document on this node: its copy, and its place in the store's log.
+
+Keeps the two in step: what is applied here goes to the log, what is in the log is applied here, what
+is missing is asked for, from the store first and from clients then. Where the log turns out to be
+another one than before (lost, rolled back), both histories of the one lineage are merged; two
+lineages never are (P2).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from notebook_sync.core import events as ev
+from notebook_sync.core.effects import Append, Compact, Effect, FetchEntries, Load, Report, StateChanged
+from notebook_sync.core.errors import InvariantBroken, ProtocolError
+from notebook_sync.core.ids import ConnectionId, NodeId
+from notebook_sync.core.lifecycle import DocumentState, Lifecycle
+from notebook_sync.core.limits import Limits
+from notebook_sync.core.people import People
+from notebook_sync.core.replica import DamagedReplica, Replica
+from notebook_sync.core.update import Clocks, UpdateSummary, decode
+from notebook_sync.core.update_log import UpdateLog
+
+EMPTY_UPDATE = b"\x00\x00"
+
+
+class Taken(enum.Enum):
+    """What became of an update."""
+
+    CHANGED = "changed"  # applied, passed on, on its way to the log
+    KNOWN = "known"  # it brought nothing
+    BROKEN = "broken"  # it could not be applied, and the replica is being rebuilt
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentConfig:
+    """``new_client_id``: a random id that no document ever wrote under (rule 14)."""
+
+    node: NodeId
+    limits: Limits
+    new_client_id: Callable[[], int]
+    on_server_edit: Callable[[bytes], None]
+
+
+class Document:
+    """Effects go to ``out``, which the room owns. Times are monotonic seconds."""
+
+    def __init__(self, config: DocumentConfig, lifecycle: Lifecycle, people: People, out: list[Effect]) -> None:
+        self._config = config
+        self._limits = config.limits
+        self._lifecycle = lifecycle
+        self._people = people
+        self._out = out
+        self.replica = self._new_replica()
+        self.log = UpdateLog(config.limits)
+        self._clocks = Clocks()
+        self._gapped: list[bytes] = []
+        self._held_back: deque[tuple[int, bytes]] = deque()
+        self._append_failures = 0
+        self._damaged = False
+        self._loading = False
+        self._fetching = False
+        self._compacting = False
+        self._since_snapshot = 0
+        self._since_snapshot_bytes = 0
+        self._retry_append_at: float | None = None
+        self._fetch_at: float | None = None
+        self._repair_at: float | None = None
+        self._sweep_at: float | None = None
+
+    def _new_replica(self) -> Replica:
+        return Replica(self._config.new_client_id(), self._config.on_server_edit)
+
+    # --- updates in ---------------------------------------------------------------------------
+
+    def would_add(self, summary: UpdateSummary) -> list[int]:
+        """The client ids of which the update brings structs that are new here."""
+        return list(self._clocks.would_add(summary))
+
+    def take(self, update: bytes, summary: UpdateSummary, source: ConnectionId | None, now: float) -> Taken:
+        """An update from a client or the file: apply, pass on the bytes as they came, log them (rule 1)."""
+        taken = self._apply(update, summary, source, now)
+        if taken is Taken.CHANGED:
+            self.log.submit(update)
+        return taken
+
+    def _apply(
+        self, update: bytes, summary: UpdateSummary, source: ConnectionId | None, now: float
+    ) -> Taken:
+        try:
+            changed = self.replica.apply(update)
+        except DamagedReplica as error:
+            self._damaged = True
+            self.load_again(f"an update was half applied: {error}")
+            return Taken.BROKEN
+        added = self._clocks.add(summary)
+        if added.gap:
+            if len(self._gapped) < self._limits.gapped_updates:
+                self._gapped.append(update)
+            if self._repair_at is None:
+                self._repair_at = now
+        if not (changed or added.new or added.gap):
+            return Taken.KNOWN
+        self._people.pass_on(update, besides=source)
+        return Taken.CHANGED
+
+    def edited_here(self, update: bytes) -> None:
+        """Made in this replica already: log it, and show it once it is stored (rule 14)."""
+        self._clocks.add(decode(update, self._limits))
+        self._held_back.append((self.log.submit(update), update))
+
+    def write_state(self, values: dict[str, object]) -> None:
+        """Set keys of the document's ``state`` map, as an edit of the server."""
+        update = self.replica.write_state(values)
+        if update is not None:
+            self.edited_here(update)
+
+    @property
+    def whole(self) -> bool:
+        """Whether no update is missing, so that this copy is what everybody sees (rule 1)."""
+        return not self._clocks.has_gap
+
+    @property
+    def gapped(self) -> list[bytes]:
+        """Updates whose predecessors are missing; a replica leaves them out of its diffs."""
+        return self._gapped if self._clocks.has_gap else []
+
+    # --- the stored document ------------------------------------------------------------------
+
+    def opened(self, event: ev.Opened, now: float) -> None:
+        """The stored document, whole: the first time, or after ``load_again``."""
+        self._loading = False
+        updates = [event.snapshot, *(u for entry in event.entries for u in entry.updates)]
+        if self.log.lineage is None:
+            self._fill(updates)
+            self.log.follow(event.lineage, event.generation, event.seq, event.chain)
+            self._sweep_at = now + self._limits.sweep_interval
+        else:
+            self._merge_histories(event, updates)
+        self._since_snapshot = len(event.entries)
+        self._since_snapshot_bytes = sum(len(u) for e in event.entries for u in e.updates)
+        self.move(DocumentState.LIVE, "")
+
+    def _fill(self, updates: list[bytes]) -> None:
+        """A fresh replica from the store's bytes; a record that can't be applied is left out and reported."""
+        self._damaged = False
+        good = list(updates)
+        while not self._filled(good):
+            pass
+        self._clocks = Clocks(self.replica.state_vector())
+
+    def _filled(self, updates: list[bytes]) -> bool:
+        self.replica = self._new_replica()
+        for index, update in enumerate(updates):
+            try:
+                self.replica.apply(update)
+            except DamagedReplica as error:
+                self._out.append(Report(f"a stored update of {len(update)} bytes is left out: {error}"))
+                del updates[index]
+                return False
+        return True
+
+    def _merge_histories(self, event: ev.Opened, updates: list[bytes]) -> None:
+        """The same lineage, from another incarnation of the log: merge both ways, lose neither."""
+        before = self.replica.state_vector()
+        missing = EMPTY_UPDATE
+        if self._damaged:
+            self._fill([*updates, *self.log.unstored()])
+        else:
+            stored = self._new_replica()
+            stored.apply(*updates)
+            missing = self.replica.diff(stored.state_vector())
+            self.replica.apply(*updates)
+            self._clocks = Clocks(self.replica.state_vector())
+        self._retry_append_at = None
+        self.log.follow(event.lineage, event.generation, event.seq, event.chain)
+        if missing != EMPTY_UPDATE:
+            self.log.submit(missing)
+        self._people.pass_on(self.replica.diff(before))
+        self._people.ask_editors(self.replica.state_vector())
+
+    def refounded(self, event: ev.Refounded) -> None:
+        """The store had lost the document and was given this replica's content."""
+        if self.log.lineage is None:
+            raise InvariantBroken("a document is founded again only by a replica that has it")
+        self._loading = False
+        self._retry_append_at = None
+        self.log.refounded(event.position)
+        self.log.follow(self.log.lineage, event.generation, 0, bytes(8))
+        self.move(DocumentState.LIVE, "")
+
+    def load_again(self, reason: str) -> None:
+        """Get the stored document anew and merge; people go on meanwhile."""
+        if self._loading or self.log.lineage is None:
+            return
+        self._loading = True
+        self._out.append(Report(reason))
+        self.move(DocumentState.REJOINING, reason)
+        trusted = not self._damaged and self.whole
+        state = self.replica.diff() if trusted else None
+        self._out.append(Load(self.log.lineage, state, self.log.applied))
+
+    def move(self, target: DocumentState, reason: str) -> None:
+        """Go to another state and say so."""
+        if self._lifecycle.move(target):
+            self._out.append(StateChanged(target, reason))
+
+    # --- the log ------------------------------------------------------------------------------
+
+    def appended(self, event: ev.BatchAppended) -> None:
+        """A batch of ours is in the log."""
+        rolled_back = self.log.contradicts(event.seq, event.chain)
+        flight = self.log.in_flight
+        if flight is None or not self.log.acknowledged(event.number, event.seq, event.chain):
+            return
+        self._append_failures = 0
+        self._retry_append_at = None
+        self._count(flight.updates)
+        if rolled_back:
+            self.load_again("the store's log was rolled back")
+        elif self._lifecycle.state is DocumentState.DEGRADED:
+            self.move(DocumentState.LIVE, "")
+
+    def append_failed(self, event: ev.AppendFailed, now: float) -> None:
+        """The store is away: the same batch goes again, later each time."""
+        wait = self._limits.append_retry_first * 2.0**self._append_failures
+        self._append_failures = min(self._append_failures + 1, 16)
+        self._retry_append_at = now + min(wait, self._limits.append_retry_most)
+        if self._lifecycle.state is DocumentState.LIVE:
+            self.move(DocumentState.DEGRADED, event.reason)
+
+    def entries(self, entries: tuple[ev.EntryArrived, ...], now: float) -> bool:
+        """Entries of the log, in any order, repeated or not. True if the document changed."""
+        changed = False
+        for entry in entries:
+            if entry.generation != self.log.generation:
+                continue
+            if self.log.contradicts(entry.seq, entry.chain):
+                self.load_again("the store's log was rolled back")
+                break
+            if self.log.seen(entry.seq, entry.chain) and entry.node != self._config.node:
+                self._count(entry.updates)
+                changed |= any([self._stored_update(update, now) for update in entry.updates])
+        if self.log.gap:
+            self.fetch_soon(now)
+        return changed
+
+    def _count(self, updates: tuple[bytes, ...]) -> None:
+        self._since_snapshot += 1
+        self._since_snapshot_bytes += sum(map(len, updates))
+
+    def _stored_update(self, update: bytes, now: float) -> bool:
+        """Another node's update: stored already, so it is applied and passed on, not logged again."""
+        try:
+            summary = decode(update, self._limits)
+        except ProtocolError as error:
+            self._out.append(Report(f"a stored update of {len(update)} bytes is left out: {error}"))
+            return False
+        return self._apply(update, summary, None, now) is Taken.CHANGED
+
+    def log_read(self, event: ev.LogRead, now: float) -> bool:
+        """The answer to ``FetchEntries``. True if the document changed."""
+        self._fetching = False
+        if event.trimmed:
+            self.load_again("the log no longer has the entries this document lacks")
+            return False
+        return self.entries(event.entries, now)
+
+    def log_unreadable(self, now: float) -> None:
+        """Asking failed: ask again with the next sweep."""
+        self._fetching = False
+        self._sweep_at = now + self._limits.sweep_interval
+
+    def fetch_soon(self, now: float) -> None:
+        """Something may be missing; it may also be on its way."""
+        if self._fetch_at is None and not self._fetching:
+            self._fetch_at = now + self._limits.gap_patience
+
+    def compacted(self, seq: int) -> None:
+        """The log up to ``seq`` is in the snapshot."""
+        self._compacting = False
+        self._since_snapshot = max(0, self.log.seq - seq)
+        self._since_snapshot_bytes = 0
+
+    # --- what follows from where we are -------------------------------------------------------
+
+    def settle(self, now: float) -> None:
+        """Append what waits, show what is stored, ask for what is missing, compact what is long."""
+        self._append(now)
+        while self._held_back and self._held_back[0][0] <= self.log.durable:
+            self._people.pass_on(self._held_back.popleft()[1])
+        self._repair(now)
+        self._fetch(now)
+        self._compact()
+
+    def _append(self, now: float) -> None:
+        if self._lifecycle.state is DocumentState.REJOINING or self.log.lineage is None:
+            return
+        flight = self.log.in_flight
+        if self._retry_append_at is None or flight is None:
+            flight = self.log.next_batch()
+        elif now < self._retry_append_at:
+            return
+        self._retry_append_at = None
+        if flight is not None and self.log.generation is not None:
+            self._out.append(Append(self.log.lineage, self.log.generation, flight.number, flight.updates))
+
+    def _repair(self, now: float) -> None:
+        if self.whole:
+            self._repair_at = None
+            self._gapped.clear()
+        elif self._repair_at is not None and now >= self._repair_at:
+            self._repair_at = now + self._limits.repair_interval
+            # pycrdt may have filled the gap from a snapshot whose parked structs it does not show.
+            self._clocks.advance(self.replica.state_vector())
+            if not self.whole:
+                self._fetch_at = now
+                self._people.ask_editors(self.replica.state_vector())
+
+    def _fetch(self, now: float) -> None:
+        if self._sweep_at is not None and now >= self._sweep_at:
+            self._sweep_at = now + self._limits.sweep_interval
+            self._fetch_at = now
+        if self._fetch_at is None or now < self._fetch_at:
+            return
+        self._fetch_at = None
+        live = self._lifecycle.state is DocumentState.LIVE
+        if live and not self._fetching and self.log.generation is not None:
+            self._fetching = True
+            self._out.append(FetchEntries(self.log.generation, self.log.seq, self.log.chain))
+
+    def _compact(self) -> None:
+        long = (
+            self._since_snapshot > self._limits.compact_entries
+            or self._since_snapshot_bytes > self._limits.compact_bytes
+        )
+        if long and not self._compacting and self._lifecycle.state is DocumentState.LIVE:
+            self._compacting = True
+            self._out.append(Compact())
+
+    def deadline(self) -> float | None:
+        """When ``settle`` has something to do next."""
+        rejoining = self._lifecycle.state is DocumentState.REJOINING
+        moments = (
+            None if rejoining else self._retry_append_at,
+            self._fetch_at,
+            self._repair_at,
+            self._sweep_at,
+        )
+        return min((moment for moment in moments if moment is not None), default=None)
