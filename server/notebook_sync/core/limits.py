@@ -19,6 +19,13 @@ class Limits:
     max_clients_per_awareness_frame: int = 512
     max_structs_per_update: int = 4_000_000
     """An update that claims more structs than this is refused before it is read."""
+    max_values_per_update: int = 4_000_000
+    """JSON-like values in one update, those inside of others included."""
+    max_value_depth: int = 120
+    """Containers inside one another in one JSON-like value. pycrdt dies of some tens of thousands,
+    serde refuses JSON above 127."""
+    max_parked_ranges: int = 10_000
+    """Clock ranges per client id that are kept in mind while those before them are missing."""
     max_client_ids_per_connection: int = 64
     """How many new Yjs client ids one connection may bring into a document."""
 
@@ -64,6 +71,10 @@ class Limits:
     """How often an open document's file is looked at for changes by other programs."""
     file_linger: float = 2.0
     """How long a replaced file's inode is watched for late writers (rule 16)."""
+    files_lingering: int = 64
+    """Replaced files watched at once; one more and the oldest is looked at early."""
+    codec_timeout: float = 120.0
+    """Longest call of the codec's worker process; above it the worker is ended and the call fails."""
     cleanup_delay: float = 60.0
     """Seconds a room stays open after its last person left."""
     cleanup_retry: float = 1.0
