@@ -57,10 +57,8 @@ def test_two_of_them_share_a_text_file(server: JupyterProcess, open_ypy: OpenYpy
     (server.root / "notes.txt").write_text("start\n", encoding="utf-8")
     url = server.room_url("notes.txt", "text", "file")
     ada, grace = open_ypy("ada", url), open_ypy("grace", url)
-    eventually(lambda: ada.call("text", name="source") == "start
-", what="ada's first sync")
-    eventually(lambda: grace.call("text", name="source") == "start
-", what="grace's first sync")
+    eventually(lambda: ada.call("text", name="source") == "start\n", what="ada's first sync")
+    eventually(lambda: grace.call("text", name="source") == "start\n", what="grace's first sync")
 
     ada.call("insert", name="source", at=0, text="ada ")
     eventually(lambda: grace.call("text", name="source") == "ada start\n", what="ada's edit at grace")
