@@ -1,0 +1,114 @@
+"""JupyterLab's page: what of the ecosystem's front end is switched off, and what a person must not see.
+
+``page_config_data`` is one dict for all requests, and JupyterLab overwrites its ``disabledExtensions``
+with what labextensions on disk say; so the page's handler is replaced by one that adds to the result.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from jupyter_server.utils import ensure_async
+from tornado.web import RequestHandler
+
+from jupyter_collab_ext.identity import member_of
+from notebook_sync.core.roles import Action, may
+
+if TYPE_CHECKING:
+    from jupyter_collab_ext.extension import JupyterCollab
+
+SHARE_BUTTON = "@jupyter/collaboration-extension:shared-link"
+"""Offers a link that holds the server's token."""
+TIMELINE = "@jupyter/docprovider-extension:statusBarTimeline"
+"""Needs endpoints that this server does not have."""
+NBDIME = "nbdime-jupyterlab"
+
+QUIET_SETTINGS: dict[str, dict[str, Any]] = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/notebook-extension:tracker": {"autoStartDefaultKernel": True},
+}
+"""Defaults of settings in people mode: nobody is asked about news, or which kernel to start."""
+
+
+def nbdime_wanted() -> bool:
+    """Whether somebody asked for nbdime itself, rather than getting it as our dependency.
+
+    pip and uv leave a REQUESTED file for what was named on their command line; another installer's
+    choice is taken for the user's.
+    """
+    try:
+        nbdime = importlib.metadata.distribution("nbdime")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    installer = (nbdime.read_text("INSTALLER") or "").strip()
+    if installer not in ("pip", "uv") or nbdime.read_text("REQUESTED") is not None:
+        return True
+    try:
+        importlib.metadata.distribution("jupyterlab-git")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def disabled_extensions(keep_nbdime: bool) -> tuple[str, ...]:
+    """Front end plugins that are switched off on this server's pages."""
+    return (SHARE_BUTTON, TIMELINE) if keep_nbdime else (SHARE_BUTTON, TIMELINE, NBDIME)
+
+
+def with_disabled(listed: object, more: Iterable[str]) -> list[str]:
+    """The page's ``disabledExtensions`` (a list, or a dict of flags) with ``more`` added."""
+    names = [name for name, on in listed.items() if on] if isinstance(listed, dict) else list(listed or [])  # type: ignore[call-overload]  # JSON
+    return [*names, *(name for name in more if name not in names)]
+
+
+def substitutes(app: JupyterCollab) -> dict[type[RequestHandler], type[RequestHandler]]:
+    """JupyterLab's handlers and ours in their place; empty when JupyterLab is not installed."""
+    try:
+        from jupyterlab_server import handlers
+        from jupyterlab_server.settings_handler import SettingsHandler
+    except ImportError:
+        return {}
+    table = {base: _page_handler(base, app) for base in (handlers.LabHandler, handlers.NotFoundHandler)}
+    if app.people:
+        table[SettingsHandler] = _settings_handler(SettingsHandler)
+    return table
+
+
+def _page_handler(base: Any, app: JupyterCollab) -> type[RequestHandler]:
+    class CollabPageHandler(base):  # type: ignore[misc]  # the base is only known when JupyterLab is installed
+        """The page with our additions."""
+
+        def get_page_config(self) -> dict[str, Any]:
+            """A copy for this request."""
+            config = dict(super().get_page_config())
+            config["disabledExtensions"] = with_disabled(
+                config.get("disabledExtensions"), disabled_extensions(app.keep_nbdime)
+            )
+            if app.people:
+                self._hide_from_people(config)
+            return config
+
+        def _hide_from_people(self, config: dict[str, Any]) -> None:
+            # JupyterLab puts the server's token into the page: with it everybody would be organiser.
+            config["token"] = ""
+            if not may(member_of(self).role, Action.MANAGE):
+                config["terminalsAvailable"] = False
+
+    CollabPageHandler.__name__ = CollabPageHandler.__qualname__ = f"Collab{base.__name__}"
+    return CollabPageHandler
+
+
+def _settings_handler(base: Any) -> type[RequestHandler]:
+    class CollabSettingsHandler(base):  # type: ignore[misc]  # as above
+        """Settings with defaults that ask people nothing."""
+
+        async def prepare(self) -> None:
+            await ensure_async(super().prepare())
+            overrides = {name: dict(values) for name, values in self.overrides.items()}
+            for name, values in QUIET_SETTINGS.items():
+                overrides[name] = {**values, **overrides.get(name, {})}
+            self.overrides = overrides
+
+    return CollabSettingsHandler

@@ -1,0 +1,1 @@
+"""The REST endpoints below ``/api/collaboration``."""

@@ -1,0 +1,138 @@
+"""``/api/collaboration/room/{room}``: a document's socket, and the one of the global awareness.
+
+The room is named ``format:type:fileId``, or ``JupyterLab:globalAwareness``. Query: ``sessionId`` from
+the session endpoint, ``token`` as everywhere in Jupyter, and ``collab``, a list like ``stored,role``
+of the extra messages that this client understands (docs/protocol.md).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from jupyter_server.auth.decorator import authorized, ws_authenticated
+from jupyter_server.base.handlers import JupyterHandler
+from tornado.iostream import IOStream
+from tornado.websocket import WebSocketHandler
+
+from jupyter_collab_ext.identity import member_of
+from jupyter_collab_ext.service import Refused, Service
+from jupyter_collab_ext.transport import SocketTransport
+from notebook_sync.app import Connection
+from notebook_sync.core.roles import Member
+
+ACTIVITY_INTERVAL = 10.0
+"""Seconds: how often typing counts as activity of the server (it would be culled as idle otherwise)."""
+TEXT_MESSAGE = 1003
+
+
+class RoomHandler(WebSocketHandler, JupyterHandler):
+    """One socket of one person: it names the document, the person and the socket, the engine does the rest."""
+
+    auth_resource = "contents"
+
+    def initialize(self, service: Service) -> None:
+        """``service`` is the extension's."""
+        self._service = service
+        self._transport: SocketTransport | None = None
+        self._connection: Connection | None = None
+        self._in_lobby: Member | None = None
+        self._activity = 0.0
+
+    # --- the handshake ------------------------------------------------------------------------
+
+    async def prepare(self) -> None:  # type: ignore[override]  # JupyterHandler's is asynchronous as well
+        """Authenticate; a script without a login gets 403, not a redirect to a page it can't read."""
+        result: Any = super().prepare(_redirect_to_login=False)
+        if isinstance(result, Awaitable):
+            await result
+
+    def check_origin(self, origin: str) -> bool:
+        """As for every request of Jupyter's API: the same host, an allowed origin, or a token."""
+        return bool(JupyterHandler.check_origin(self, origin))
+
+    @property
+    def max_message_size(self) -> int:
+        """Twice what is allowed: up to here a message is read, so that its sender can be told.
+
+        tornado cuts a bigger one off after a close frame with 1009, which the sender may not get to see.
+        """
+        return 2 * self._service.settings.limits.max_message_size
+
+    @property
+    def ping_interval(self) -> float:
+        """Seconds. (tornado reads this property in seconds, Jupyter's WebSocketMixin in milliseconds.)"""
+        return self._service.settings.limits.ping_interval
+
+    @property
+    def ping_timeout(self) -> float:
+        """None by tornado: see ``IdleWatch``."""
+        return 0.0
+
+    @ws_authenticated
+    @authorized
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        """The upgrade, once the engine runs."""
+        await self._service.sync()
+        await super().get(*args, **kwargs)
+
+    # --- the socket ---------------------------------------------------------------------------
+
+    async def open(self, room: str) -> None:  # type: ignore[override]  # tornado's takes any arguments
+        """Join the room. What is wrong with it is said by the close code."""
+        self.set_nodelay(True)
+        connection = cast(Any, self.ws_connection)
+        transport = SocketTransport(self, cast(IOStream, connection.stream), self._service.framer)
+        self._transport = transport
+        self._service.idle_watch.add(transport)
+        member = member_of(self)
+        sync = await self._service.sync()
+        try:
+            key, file_id = await self._service.room(room)
+        except Refused as refused:
+            transport.close(refused.close_code, str(refused))
+            return
+        if self.ws_connection is None or self.ws_connection.is_closing():
+            return
+        self._connection = sync.connect(
+            key,
+            transport,
+            member,
+            session_id=self.get_query_argument("sessionId", "") or None,
+            wants=frozenset(self.get_query_argument("collab", "").split(",")) - {""},
+            file_id=file_id,
+        )
+        if key is None:
+            self._in_lobby = member
+            self._service.events.lobby_joined(member)
+
+    def on_message(self, message: str | bytes) -> None:
+        """Hand a message to the engine, which never raises for what a client sends."""
+        if self._transport is None:
+            return
+        now = time.monotonic()
+        self._transport.last_sign = now
+        if isinstance(message, str):
+            self._transport.close(TEXT_MESSAGE, "this protocol has binary messages only")
+            return
+        if now - self._activity > ACTIVITY_INTERVAL:
+            self._activity = now
+            self.settings["api_last_activity"] = datetime.now(UTC)
+        if self._connection is not None:
+            self._connection.receive(message)
+
+    def on_pong(self, data: bytes) -> None:
+        """The client is there."""
+        if self._transport is not None:
+            self._transport.last_sign = time.monotonic()
+
+    def on_close(self) -> None:
+        """Leave the room."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.closed()
+        member, self._in_lobby = self._in_lobby, None
+        if member is not None:
+            self._service.events.lobby_left(member)

@@ -1,0 +1,113 @@
+"""A Jupyter server with the extension, in the test's own event loop (pytest-jupyter)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import pytest_asyncio
+from pytest_jupyter.jupyter_server import *  # noqa: F403  # fixtures, and only for the tests of this folder
+from tornado.websocket import WebSocketClientConnection
+
+from jupyter_collab_ext.extension import JupyterCollab
+
+@pytest_asyncio.fixture(autouse=True)
+async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
+    """The server lives in the loop that pytest-asyncio runs the test in."""
+    yield asyncio.get_running_loop()
+
+
+@pytest.fixture
+def extensions() -> dict[str, bool]:
+    """Server extensions beside ours; a test may add to it before it asks for the server."""
+    return {"jupyter_collab_ext": True, "jupyter_server_fileid": True, "jupyter_server_terminals": False}
+
+
+@pytest.fixture
+def collab_config() -> dict[str, Any]:
+    """Traits of ours; a test module may override it."""
+    return {}
+
+
+@pytest.fixture
+def jp_server_config(
+    extensions: dict[str, bool], collab_config: dict[str, Any], tmp_path: Path
+) -> dict[str, Any]:
+    """pytest-jupyter's configuration of the server."""
+    return {
+        "ServerApp": {"jpserver_extensions": extensions},
+        "JupyterCollab": {"state_dir": str(tmp_path / "state"), **collab_config},
+        "BaseFileIdManager": {"db_path": str(tmp_path / "fileid.db")},
+    }
+
+
+@pytest_asyncio.fixture
+async def server(jp_serverapp: Any, http_server: Any) -> AsyncIterator[Any]:
+    """A server whose start hooks have run and whose engine is up; it is stopped afterwards."""
+    await jp_serverapp.extension_manager.start_all_extensions()
+    yield jp_serverapp
+    await jp_serverapp.extension_manager.stop_all_extensions()
+
+
+@pytest.fixture
+def collab(server: Any) -> JupyterCollab:
+    """Our app."""
+    app = server.extension_manager.extension_points["jupyter_collab_ext"].app
+    assert isinstance(app, JupyterCollab)
+    assert app.service is not None and app.service.failure is None
+    return app
+
+
+@pytest.fixture
+def notebook(jp_root_dir: Path) -> Callable[..., Path]:
+    """Writes a notebook of code cells with the given sources; returns its path on disk."""
+
+    def write(name: str, *sources: str) -> Path:
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        path = jp_root_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+        return path
+
+    return write
+
+
+Fetch = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+def session(jp_fetch: Fetch, server: Any) -> Callable[..., Awaitable[tuple[int, dict[str, str]]]]:
+    """Calls the session endpoint: returns status and body."""
+
+    async def put(path: str, form: str = "json", kind: str = "notebook") -> tuple[int, dict[str, str]]:
+        answer = await jp_fetch(
+            "api/collaboration/session", path, method="PUT", body=json.dumps({"format": form, "type": kind})
+        )
+        return answer.code, json.loads(answer.body)
+
+    return put
+
+
+@pytest_asyncio.fixture
+async def room(jp_ws_fetch: Fetch, session: Any, server: Any) -> AsyncIterator[Callable[..., Any]]:
+    """Opens a document's socket as the stock front end does; closes it afterwards."""
+    opened: list[WebSocketClientConnection] = []
+
+    async def connect(path: str, form: str = "json", kind: str = "notebook") -> WebSocketClientConnection:
+        _, names = await session(path, form, kind)
+        socket = await jp_ws_fetch(
+            "api/collaboration/room",
+            f"{form}:{kind}:{names['fileId']}",
+            params={"sessionId": names["sessionId"]},
+        )
+        opened.append(socket)
+        return socket
+
+    yield connect
+    for socket in opened:
+        socket.close()

@@ -1,0 +1,49 @@
+"""Waiting for what a Jupyter server does, with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tornado.httpclient import HTTPClientError
+from tornado.websocket import WebSocketClientConnection
+
+DEADLINE = 20.0
+"""Seconds that a test waits for something that takes milliseconds on a quiet machine."""
+
+
+async def refused(answer: Awaitable[Any]) -> int:
+    """The status of a request or handshake that must fail."""
+    with pytest.raises(HTTPClientError) as error:
+        await answer
+    return int(error.value.code)
+
+
+async def closed(socket: WebSocketClientConnection) -> tuple[int | None, str | None]:
+    """Read until the server closes: its code and reason."""
+    async with asyncio.timeout(DEADLINE):
+        while await socket.read_message() is not None:
+            pass
+    return socket.close_code, socket.close_reason
+
+
+async def read(socket: WebSocketClientConnection, wanted: Callable[[bytes], bool]) -> bytes:
+    """The first binary message that ``wanted`` accepts."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            message = await socket.read_message()
+            assert isinstance(message, bytes), (socket.close_code, socket.close_reason)
+            if wanted(message):
+                return message
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until ``condition`` holds."""
+    try:
+        async with asyncio.timeout(DEADLINE):
+            while not condition():
+                await asyncio.sleep(0.01)  # noqa: ASYNC110  # the condition is not an event of this loop
+    except TimeoutError:
+        raise AssertionError(f"never happened: {what}") from None
