@@ -23,6 +23,7 @@ from notebook_sync.core import wire
 from notebook_sync.core.ids import ConnectionId, Generation, Lineage, NodeId, UserId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.reconcile import Plan, plan
+from notebook_sync.core.replica import Replica
 from notebook_sync.core.roles import Member, Role
 from notebook_sync.core.room import Room, RoomConfig
 
@@ -87,12 +88,11 @@ class SimStore:
 
     def replay(self) -> Doc[object]:
         """A document from the store's bytes alone."""
-        doc: Doc[object] = Doc()
-        doc.apply_update(self.snapshot)
-        for entry in self.entries:
-            for update in entry.updates:
-                doc.apply_update(update)
-        return doc
+        replica = Replica(client_id=1)
+        updates = [self.snapshot, *(update for entry in self.entries for update in entry.updates)]
+        replica.apply(*updates)
+        replica.unpark(updates)
+        return replica.doc
 
     def compact(self) -> int:
         self.snapshot = self.replay().get_update()

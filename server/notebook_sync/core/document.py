@@ -105,7 +105,17 @@ class Document:
         if not (changed or added.new or added.gap):
             return Taken.KNOWN
         self._people.pass_on(update, besides=source)
+        if self._gapped and self.whole:
+            self._unpark()
         return Taken.CHANGED
+
+    def _unpark(self) -> None:
+        """The last missing update has come. yrs looks through what it parked only once for each update
+        that it applies, so here and at clients built on it some can stay parked: apply it all again."""
+        self.replica.unpark(self._gapped)
+        for update in self._gapped:
+            self._people.pass_on(update)
+        self._gapped.clear()
 
     def edited_here(self, update: bytes) -> None:
         """Made in this replica already: log it, and show it once it is stored (rule 14)."""
@@ -161,6 +171,7 @@ class Document:
                 self._out.append(Report(f"a stored update of {len(update)} bytes is left out: {error}"))
                 del updates[index]
                 return False
+        self.replica.unpark(updates)
         return True
 
     def _merge_histories(self, event: ev.Opened, updates: list[bytes]) -> None:
@@ -172,10 +183,12 @@ class Document:
         else:
             stored = self._new_replica()
             stored.apply(*updates)
+            stored.unpark(updates)
             missing = self.replica.diff(stored.state_vector())
             self.replica.apply(*updates)
+            self.replica.unpark(updates)
             self._clocks = Clocks(self.replica.state_vector())
-        self._retry_append_at = None
+        # A batch that failed meanwhile keeps its time to be sent again: nobody else would send it.
         self.log.follow(event.lineage, event.generation, event.seq, event.chain)
         if missing != EMPTY_UPDATE:
             self.log.submit(missing)
@@ -187,7 +200,6 @@ class Document:
         if self.log.lineage is None:
             raise InvariantBroken("a document is founded again only by a replica that has it")
         self._loading = False
-        self._retry_append_at = None
         self.log.refounded(event.position)
         self.log.follow(self.log.lineage, event.generation, 0, bytes(8))
         self.move(DocumentState.LIVE, "")
@@ -311,7 +323,6 @@ class Document:
     def _repair(self, now: float) -> None:
         if self.whole:
             self._repair_at = None
-            self._gapped.clear()
         elif self._repair_at is not None and now >= self._repair_at:
             self._repair_at = now + self._limits.repair_interval
             # pycrdt may have filled the gap from a snapshot whose parked structs it does not show.

@@ -6,7 +6,7 @@ them. If one fails all the same the Doc may be half changed and must be thrown a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pycrdt import Doc, Map, TransactionEvent, merge_updates
 
@@ -56,6 +56,16 @@ class Replica:
         finally:
             self._applying = False
         return self._changed
+
+    def unpark(self, updates: Sequence[bytes]) -> None:
+        """Integrate what is still parked although all it builds on is there.
+
+        yrs looks through what it parked once for each update that it applies; a chain of parked updates
+        may need more. ``updates``: those that were applied, in any order; applying them again is harmless.
+        """
+        before = None
+        while before != (before := self.state_vector()):
+            self.apply(*updates)
 
     def state_vector(self) -> bytes:
         """What this replica has, as an encoded state vector."""
