@@ -65,16 +65,15 @@ class Reader:
         return self._long_varuint()
 
     def _long_varuint(self) -> int:
-        data = self.data
         value = shift = 0
-        for pos in range(self.pos, min(self.pos + _LONGEST_VARUINT, self.end)):
-            byte = data[pos]
-            value |= (byte & 0x7F) << shift
+        for byte in self.data[self.pos : self.pos + _LONGEST_VARUINT]:
             if byte < 0x80:
+                value |= byte << shift
                 if value > MAX_SAFE_INTEGER:
                     break
-                self.pos = pos + 1
+                self.pos += shift // 7 + 1
                 return value
+            value |= (byte & 0x7F) << shift
             shift += 7
         if self.end - self.pos < _LONGEST_VARUINT:
             self._truncated()
@@ -135,11 +134,17 @@ class Reader:
 
     def utf16_length(self) -> int:
         """Pass over a UTF-8 string; its length in UTF-16 code units, as JavaScript counts."""
-        chunk = self.varbytes()
+        size = self.varuint()
+        start = self.pos
+        stop = start + size
+        if stop > self.end:
+            self._truncated()
+        self.pos = stop
+        chunk = self.data[start:stop]
         if chunk.isascii():
-            return len(chunk)
+            return size
         # Four bytes of UTF-8 are two units of UTF-16; only they start with F0 to F4.
-        return len(utf8(chunk)) + sum(chunk.count(lead) for lead in range(0xF0, 0xF5))
+        return len(utf8(chunk)) + sum([chunk.count(lead) for lead in range(0xF0, 0xF5)])
 
     def skip_any(self, max_depth: int, max_values: int) -> int:
         """Pass over one "any" value: a scalar, a string, bytes, or a nested array or map.

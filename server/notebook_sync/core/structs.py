@@ -5,8 +5,9 @@ five bits are its kind and whose high three bits say that a left origin, a right
 follow. Without any origin its parent is named; with one it is the origin's.
 
 Refused although one of Yjs 13.6 and yrs 0.28 reads it, because the other one reads something else or
-nothing: JSON contents (made by Yjs before 13; yrs reads one string too many), XML hooks (yrs skips the
-name), type references that only yrs knows, flags on structs that have no room for them.
+nothing, or throws after half of it: JSON contents (made by Yjs before 13; yrs reads one string too many), XML hooks (yrs skips the
+name), type references that only yrs knows, flags on structs that have no room for them, empty deleted
+structs. Other empty structs do no harm (old versions of yrs wrote some) and count for nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from notebook_sync.core.state_vector import MAX_CLOCK
 Span = tuple[int, int]
 """Clocks of one client id: the first, and the first after the last."""
 
-_GC, _DELETED, _STRING, _SKIP = 0, 1, 4, 10
+_GC, _SKIP = 0, 10
 _KIND, _HAS_KEY, _HAS_RIGHT, _HAS_LEFT = 0x1F, 0x20, 0x40, 0x80
 _NAMED_TYPES: Final = (3,)
 """XML elements carry their tag name."""
@@ -43,17 +44,6 @@ class StructReader:
         self._values_left = limits.max_values_per_update
         self.spans: dict[int, tuple[Span, ...]] = {}
         self.needs: dict[int, int] = {}
-        self._contents: Final[dict[int, Callable[[], int]]] = {
-            2: self._json,
-            3: self._binary,
-            _STRING: reader.utf16_length,
-            5: self._embed,
-            6: self._format,
-            7: self._type,
-            8: self._any,
-            9: self._subdocument,
-            _DELETED: reader.varuint,
-        }
 
     def read(self) -> None:
         """Read up to the delete set. Raises ``ProtocolError`` for anything malformed."""
@@ -89,7 +79,7 @@ class StructReader:
 
     def _item(self, info: int, client: int, clock: int) -> int:
         """An item and its content; returns its length in clocks."""
-        read_content = self._contents.get(info & _KIND)
+        read_content = _CONTENTS.get(info & _KIND)
         if read_content is None:
             raise ProtocolError(f"there is no struct of kind {info}")
         if info & _HAS_LEFT:
@@ -100,7 +90,7 @@ class StructReader:
             self._parent(client, clock)
             if info & _HAS_KEY:
                 self._reader.utf16_length()
-        return read_content()
+        return read_content(self)
 
     def _reference(self, client: int, clock: int) -> None:
         """The id of a struct that must be there before."""
@@ -126,6 +116,15 @@ class StructReader:
         raise ProtocolError(
             "JSON contents of Yjs before version 13 can't be kept; copy them into a new document"
         )
+
+    def _deleted(self) -> int:
+        length = self._reader.varuint()
+        if not length:
+            raise ProtocolError("a deleted struct has no length")
+        return length
+
+    def _string(self) -> int:
+        return self._reader.utf16_length()
 
     def _binary(self) -> int:
         self._reader.skip(self._reader.varuint())
@@ -162,6 +161,19 @@ class StructReader:
 
     def _value(self) -> None:
         self._values_left -= self._reader.skip_any(self._limits.max_value_depth, self._values_left)
+
+
+_CONTENTS: Final[dict[int, Callable[[StructReader], int]]] = {
+    1: StructReader._deleted,
+    2: StructReader._json,
+    3: StructReader._binary,
+    4: StructReader._string,
+    5: StructReader._embed,
+    6: StructReader._format,
+    7: StructReader._type,
+    8: StructReader._any,
+    9: StructReader._subdocument,
+}
 
 
 def read_delete_set(reader: Reader, limits: Limits) -> dict[int, tuple[Span, ...]]:
