@@ -120,7 +120,7 @@ def open_node(clients: ExitStack, tmp_path: Path) -> OpenNode:
 
 def write_notebook(server: JupyterProcess, path: str, *sources: str) -> None:
     """A notebook with a code cell per source, ids ``cell-0`` and on, in the server's root."""
-    empty = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    empty: dict[str, object] = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
     notebook = {
         "cells": [{**empty, "id": f"cell-{n}", "source": source} for n, source in enumerate(sources)],
         "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},

