@@ -97,7 +97,8 @@ class Document:
             self.load_again(f"an update was half applied: {error}")
             return Taken.BROKEN
         added = self._clocks.add(summary)
-        if added.gap:
+        if not self.whole:
+            # Also what has all it builds on may be parked with what it builds on.
             if len(self._gapped) < self._limits.gapped_updates:
                 self._gapped.append(update)
             if self._repair_at is None:
