@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pycrdt import Doc
 
@@ -29,10 +29,10 @@ from notebook_sync.core.errors import StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage, NodeId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member
+from notebook_sync.engine.checkpointer import Saver
 from notebook_sync.engine.connection import Connection, Transport
 from notebook_sync.engine.loader import Loader
 from notebook_sync.engine.lobby_runner import LobbyRunner
-from notebook_sync.engine.checkpointer import Saver
 from notebook_sync.engine.registry import Registry
 from notebook_sync.engine.runner import Told, Workshop
 from notebook_sync.engine.supervisor import Supervisor, forever
@@ -245,7 +245,7 @@ class NotebookSync:
             for runner in self._registry
         ]
 
-    async def live_document(self, key: DocumentKey) -> Doc[object]:
+    async def live_document(self, key: DocumentKey) -> Doc[Any]:
         """An open document's own ``Doc``: what server code writes into it is an edit that all see.
 
         Opens the room if need be. Raises ``StoreUnavailable`` when it does not open in time.
@@ -281,5 +281,3 @@ def secret_file(path: Path) -> bytes:
         os.link(temporary, path)
     temporary.unlink()
     return path.read_bytes()
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from pycrdt import Doc, Map, Text
@@ -81,7 +82,7 @@ def test_the_bytes_that_came_are_what_is_passed_on_and_logged() -> None:
     world = RoomUnderTest()
     world.join(ANNA)
     world.join(BEN)
-    doc: Doc[object] = Doc(client_id=700)
+    doc: Doc[Any] = Doc(client_id=700)
     text = doc.get("t", type=Text)
     updates: list[bytes] = []
     with_observer = doc.observe(lambda event: updates.append(event.update))
@@ -96,7 +97,7 @@ def test_the_bytes_that_came_are_what_is_passed_on_and_logged() -> None:
 def gapped_room() -> tuple[RoomUnderTest, bytes, bytes]:
     """Anna's second update came, her first is missing."""
     world = saved_room()
-    doc: Doc[object] = Doc(client_id=700)
+    doc: Doc[Any] = Doc(client_id=700)
     text = doc.get("t", type=Text)
     text += "one "
     first = doc.get_update()
@@ -240,14 +241,14 @@ def test_a_store_that_is_away_degrades_the_document_and_the_same_batch_is_sent_a
     world.join(BEN)
     (append,) = of(world.types(ANNA, text_update("a")), ef.Append)
     world.tell(ev.AppendFailed(append.number, "away"))
-    assert world.room.state is DocumentState.DEGRADED
+    assert world.state() is DocumentState.DEGRADED
     more = world.types(ANNA, text_update("b", client_id=501))
     assert messages_to(more, BEN)
     assert raw_to(world.effects, ANNA) == []
     (again,) = of(world.tick_until(world.now + 0.2), ef.Append)
     assert again == append
     world.stored([again])
-    assert world.room.state is DocumentState.LIVE
+    assert world.state() is DocumentState.LIVE
     assert raw_to(world.effects, ANNA)[-1]["n"] == 1
 
 
@@ -279,11 +280,11 @@ def test_a_log_with_another_chain_was_rolled_back_and_is_joined_again() -> None:
     effects = world.tell(ev.EntryArrived(GENERATION, 1, OTHER_NODE, (text_update("x"),), b"another!"))
     (load,) = of(effects, ef.Load)
     assert load.lineage == LINEAGE
-    assert world.room.state is DocumentState.REJOINING
+    assert world.state() is DocumentState.REJOINING
     effects = world.tell(ev.Opened(LINEAGE, GENERATION, seed_update(), (), 0, bytes(8)))
-    assert world.room.state is DocumentState.LIVE
+    assert world.state() is DocumentState.LIVE
     (append,) = of(effects, ef.Append)
-    restored: Doc[object] = Doc()
+    restored: Doc[Any] = Doc()
     restored.apply_update(seed_update())
     for update in append.updates:
         restored.apply_update(update)
@@ -297,7 +298,7 @@ def test_a_store_that_lost_everything_is_founded_again_from_this_copy() -> None:
     (load,) = of(world.tell(ev.HistoryChanged()), ef.Load)
     assert load.state is not None
     world.tell(ev.Refounded(GENERATION, load.position))
-    assert world.room.state is DocumentState.LIVE
+    assert world.state() is DocumentState.LIVE
     assert world.room.stored
     assert raw_to(world.effects, ANNA)[-1]["n"] == 1
 
@@ -367,7 +368,7 @@ def test_steady_typing_is_checkpointed_at_the_ceiling_and_the_newest_text_is_in_
         if checkpoints := of(effects, ef.Checkpoint):
             break
     assert n * 0.3 < 5.0
-    doc: Doc[object] = Doc()
+    doc: Doc[Any] = Doc()
     doc.apply_update(checkpoints[0].state)
     assert len(str(doc.get("t", type=Text))) == n + 1
 
@@ -485,7 +486,7 @@ def test_a_slow_client_gets_no_updates_until_it_is_resynced() -> None:
     effects = world.tell(ev.Drained(BEN, had))
     step2 = messages_to(effects, BEN)[0]
     assert isinstance(step2, wire.SyncStep2)
-    doc: Doc[object] = Doc()
+    doc: Doc[Any] = Doc()
     doc.apply_update(step2.update)
     assert str(doc.get("t", type=Text)) == "missed"
     assert frames_to(world.types(ANNA, text_update("again", client_id=601)), BEN)

@@ -6,7 +6,9 @@ from notebook_sync.core.ids import Generation, Lineage
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.update_log import UpdateLog
 
-LIMITS = Limits(append_batch_updates=3, append_batch_bytes=100, pending_window_bytes=50, recent_chain_values=4)
+LIMITS = Limits(
+    append_batch_updates=3, append_batch_bytes=100, pending_window_bytes=50, recent_chain_values=4
+)
 L, G, G2 = Lineage("l" * 32), Generation("g" * 32), Generation("h" * 32)
 
 

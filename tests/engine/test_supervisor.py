@@ -59,7 +59,7 @@ async def test_a_task_does_not_inherit_the_request_it_was_born_in() -> None:
     seen: list[str | None] = []
 
     async def look() -> None:
-        seen.append(person.get(None))  # type: ignore[arg-type]  # ContextVar.get takes any default
+        seen.append(person.get(None))
 
     async with Supervisor() as supervisor:
         task = supervisor.spawn(look(), "look")

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 
 import pytest
+from pycrdt import Array
 
 from tests.simulation.world import World
 
@@ -57,15 +58,9 @@ def test_an_acknowledged_token_is_in_the_store() -> None:
             world.play(0.3, crash=0.02)
             told = set().union(*(client.acknowledged for client in world.clients))
             if told:
-                text = str(world.store.replay().get("cells", type=_array()))
+                text = str(world.store.replay().get("cells", type=Array))
                 missing = [token for token in told if token not in text]
                 assert not missing, f"seed {seed}: {missing} acknowledged and not in the store"
-
-
-def _array() -> type:
-    from pycrdt import Array
-
-    return Array
 
 
 def test_the_file_is_never_further_behind_than_the_ceiling() -> None:

@@ -7,6 +7,7 @@ a seed replays exactly. The oracle (``World.check``) looks for unique tokens.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import heapq
 import itertools
@@ -14,8 +15,9 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from pycrdt import Array, Doc, Map, Text
+from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
 from notebook_sync.core import effects as ef
 from notebook_sync.core import events as ev
@@ -30,13 +32,13 @@ from notebook_sync.core.room import Room, RoomConfig
 LIMITS = Limits(cleanup_delay=3.0, sweep_interval=1.0, compact_entries=20)
 
 
-def cells_of(doc: Doc[object]) -> list[tuple[str, str]]:
+def cells_of(doc: Doc[Any]) -> list[tuple[str, str]]:
     """(id, source) of each cell, in order."""
     cells = doc.get("cells", type=Array)
     return [(str(cell["id"]), str(cell["source"])) for cell in cells]
 
 
-def new_cell(cell_id: str, source: str) -> Map[object]:
+def new_cell(cell_id: str, source: str) -> Map[Any]:
     return Map({"id": cell_id, "source": Text(source)})
 
 
@@ -86,7 +88,7 @@ class SimStore:
         self.numbers[node] = (append.number, self.seq, self.chain)
         return entry
 
-    def replay(self) -> Doc[object]:
+    def replay(self) -> Doc[Any]:
         """A document from the store's bytes alone."""
         replica = Replica(client_id=1)
         updates = [self.snapshot, *(update for entry in self.entries for update in entry.updates)]
@@ -110,11 +112,11 @@ class Socket:
 
     def up(self, message: bytes) -> None:
         self._last_up = max(self._last_up, self.world.now + self.world.latency())
-        self.world.at(self._last_up, lambda: self.open and self.node.received(self, message))
+        self.world.at(self._last_up, lambda: self.node.received(self, message))
 
     def down(self, frame: bytes) -> None:
         self._last_down = max(self._last_down, self.world.now + self.world.latency())
-        self.world.at(self._last_down, lambda: self.open and self.client.received(self, frame))
+        self.world.at(self._last_down, lambda: self.client.received(self, frame))
 
     def cut(self) -> None:
         if self.open:
@@ -140,7 +142,9 @@ class Node:
         if self.room is None:
             self._open()
         self.post(
-            ev.Joined(socket.number, client.member, frozenset({"stored"}), lineage and Lineage(lineage) or None)
+            ev.Joined(
+                socket.number, client.member, frozenset({"stored"}), Lineage(lineage) if lineage else None
+            )
         )
         return socket
 
@@ -159,8 +163,16 @@ class Node:
 
     def _later(self, work: Callable[[], None]) -> None:
         """Do it after a while, unless the node crashed or its room ended meanwhile."""
+        self._at(self.world.now + self.world.latency(), work)
+
+    def _at(self, moment: float, work: Callable[[], None]) -> None:
         epoch = self._epoch
-        self.world.at(self.world.now + self.world.latency(), lambda: epoch == self._epoch and work())
+
+        def still_alive() -> None:
+            if epoch == self._epoch:
+                work()
+
+        self.world.at(moment, still_alive)
 
     def _load(self) -> None:
         store = self.world.store
@@ -176,7 +188,7 @@ class Node:
         self._later(write_seed)
 
     def received(self, socket: Socket, frame: bytes) -> None:
-        if socket.number in self.sockets:
+        if socket.open and socket.number in self.sockets:
             self.post(ev.MessageReceived(socket.number, wire.parse(frame, LIMITS), len(frame)))
 
     def left(self, socket: Socket) -> None:
@@ -198,8 +210,7 @@ class Node:
         for effect in self.room.handle(event, self.world.now):
             self._perform(effect)
         if self.room is not None and (deadline := self.room.deadline()) is not None:
-            epoch = self._epoch
-            self.world.at(max(deadline, self.world.now), lambda: epoch == self._epoch and self._tick(deadline))
+            self._at(max(deadline, self.world.now), lambda: self._tick(deadline))
 
     def _tick(self, deadline: float) -> None:
         # Only the newest deadline counts; an older timer finds that the room has another by now.
@@ -257,8 +268,12 @@ class Node:
 
     def _published(self, entry: ev.EntryArrived | None) -> None:
         for node in self.world.nodes:
-            if entry is not None and node.room is not None and self.world.rng.random() > self.world.channel_loss:
-                node._later(lambda node=node: node.post(entry))  # type: ignore[misc]  # bound per node
+            if (
+                entry is not None
+                and node.room is not None
+                and self.world.rng.random() > self.world.channel_loss
+            ):
+                node._later(functools.partial(node.post, entry))
 
     def _fetch(self, fetch: ef.FetchEntries) -> None:
         store = self.world.store
@@ -274,7 +289,7 @@ class Node:
         if world.rng.random() < world.disk_trouble:
             self.post(ev.CheckpointFailed("the disk is full"))
             return
-        doc: Doc[object] = Doc()
+        doc: Doc[Any] = Doc()
         doc.apply_update(checkpoint.state)
         content = json.dumps(cells_of(doc))
         if plan(base=world.base, document=content, file=world.file) is Plan.MERGE:
@@ -290,7 +305,7 @@ class Client:
     def __init__(self, world: World, name: str, role: Role) -> None:
         self.world, self.name = world, name
         self.member = Member(UserId(name), role, {"name": name})
-        self.doc: Doc[object] = Doc(client_id=world.rng.getrandbits(32))
+        self.doc: Doc[Any] = Doc(client_id=world.rng.getrandbits(32))
         self.socket: Socket | None = None
         self.lineage: str | None = None
         self.sent = self.stored = 0
@@ -313,6 +328,8 @@ class Client:
             self.socket.cut()
 
     def received(self, socket: Socket, frame: bytes) -> None:
+        if not socket.open:
+            return
         if frame[0] == 2:
             self._told(json.loads(frame[frame.index(b"{") :]))
             return
@@ -341,9 +358,9 @@ class Client:
         self.sent += 1
         self.socket.up(frame)
 
-    def _changed(self, event: object) -> None:
+    def _changed(self, event: TransactionEvent) -> None:
         if not self._receiving and self.socket is not None:
-            self._send_sync(wire.encode_update(event.update))  # type: ignore[attr-defined]  # pycrdt's event
+            self._send_sync(wire.encode_update(event.update))
             if self._typed is not None:
                 self.unacknowledged.append((self.sent, self._typed))
 
@@ -383,7 +400,7 @@ class World:
         self.now = 0.0
         self.numbers = itertools.count(1)
         self._order = itertools.count()
-        self._heap: list[tuple[float, int, Callable[[], object]]] = []
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._tokens = itertools.count()
         self.store = SimStore()
         self.base: str | None = None
@@ -393,7 +410,8 @@ class World:
         self.typed: list[str] = []
         self.nodes = [Node(self, f"node{i}") for i in range(self.nodes_count)]
         self.clients = [
-            Client(self, f"p{i}", Role.TUTOR if i == 0 else Role.PARTICIPANT) for i in range(self.clients_count)
+            Client(self, f"p{i}", Role.TUTOR if i == 0 else Role.PARTICIPANT)
+            for i in range(self.clients_count)
         ]
 
     def hex(self) -> str:
@@ -407,13 +425,13 @@ class World:
 
     def seed_update(self) -> bytes:
         """The file as a document: other bytes each time, which is why it may be merged once only."""
-        doc: Doc[object] = Doc(client_id=self.rng.getrandbits(53))
+        doc: Doc[Any] = Doc(client_id=self.rng.getrandbits(53))
         cells = doc.get("cells", type=Array)
         for cell_id, source in json.loads(self.file):
             cells.append(new_cell(cell_id, source))
         return doc.get_update()
 
-    def at(self, moment: float, work: Callable[[], object]) -> None:
+    def at(self, moment: float, work: Callable[[], None]) -> None:
         heapq.heappush(self._heap, (moment, next(self._order), work))
 
     def run(self, until: float) -> None:

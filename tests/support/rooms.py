@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pycrdt import Array, Doc, Map, Text
 
@@ -13,6 +13,7 @@ from notebook_sync.core import effects as ef
 from notebook_sync.core import events as ev
 from notebook_sync.core import wire
 from notebook_sync.core.ids import ConnectionId, Generation, Lineage, NodeId, UserId
+from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member, Role
 from notebook_sync.core.room import Room, RoomConfig
@@ -25,9 +26,9 @@ ANNA, BEN, TUTOR = ConnectionId(1), ConnectionId(2), ConnectionId(3)
 E = TypeVar("E", bound=ef.Effect)
 
 
-def text_update(text: str, client_id: int = 500, after: Doc[object] | None = None) -> bytes:
+def text_update(text: str, client_id: int = 500, after: Doc[Any] | None = None) -> bytes:
     """An update that types ``text`` at the end of the root text ``t``, by this client id."""
-    doc: Doc[object] = Doc(client_id=client_id)
+    doc: Doc[Any] = Doc(client_id=client_id)
     if after is not None:
         doc.apply_update(after.get_update())
     before = doc.get_state()
@@ -38,7 +39,7 @@ def text_update(text: str, client_id: int = 500, after: Doc[object] | None = Non
 
 def seed_update() -> bytes:
     """A document with one cell, as a file gives it."""
-    doc: Doc[object] = Doc(client_id=99)
+    doc: Doc[Any] = Doc(client_id=99)
     doc.get("cells", type=Array).append(Map({"id": "one", "source": Text("x = 1")}))
     return doc.get_update()
 
@@ -46,16 +47,20 @@ def seed_update() -> bytes:
 class RoomUnderTest:
     """A room, its clock, and everything it ever wanted."""
 
-    def __init__(self, limits: Limits = Limits(), open_now: bool = True) -> None:
+    def __init__(self, limits: Limits | None = None, open_now: bool = True) -> None:
         ids = itertools.count(10_000)
         self.now = 100.0
         self.effects: list[ef.Effect] = []
         self.edits: list[bytes] = []
         self.room = Room(
-            RoomConfig(NODE, limits, lambda: next(ids), self.edits.append, "work.ipynb", "file-1")
+            RoomConfig(NODE, limits or Limits(), lambda: next(ids), self.edits.append, "work.ipynb", "file-1")
         )
         if open_now:
             self.open()
+
+    def state(self) -> DocumentState:
+        """Where the document is in its life."""
+        return self.room.state
 
     def open(self, snapshot: bytes | None = None, lineage: Lineage = LINEAGE) -> None:
         snapshot = seed_update() if snapshot is None else snapshot
@@ -110,10 +115,13 @@ def frames_to(effects: Sequence[ef.Effect], connection: ConnectionId) -> list[by
     """The frames that these effects send to one connection, in order."""
     frames: list[bytes] = []
     for effect in effects:
-        if isinstance(effect, ef.Send) and effect.connection == connection:
-            frames.append(effect.frame)
-        elif isinstance(effect, ef.Broadcast) and connection in effect.connections:
-            frames.append(effect.frame)
+        match effect:
+            case ef.Send(connection=to, frame=frame):
+                frames += [frame] * (to == connection)
+            case ef.Broadcast(connections=several, frame=frame):
+                frames += [frame] * (connection in several)
+            case _:
+                pass
     return frames
 
 

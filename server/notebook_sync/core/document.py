@@ -48,7 +48,9 @@ class DocumentConfig:
 class Document:
     """Effects go to ``out``, which the room owns. Times are monotonic seconds."""
 
-    def __init__(self, config: DocumentConfig, lifecycle: Lifecycle, people: People, out: list[Effect]) -> None:
+    def __init__(
+        self, config: DocumentConfig, lifecycle: Lifecycle, people: People, out: list[Effect]
+    ) -> None:
         self._config = config
         self._limits = config.limits
         self._lifecycle = lifecycle
@@ -87,9 +89,7 @@ class Document:
             self.log.submit(update)
         return taken
 
-    def _apply(
-        self, update: bytes, summary: UpdateSummary, source: ConnectionId | None, now: float
-    ) -> Taken:
+    def _apply(self, update: bytes, summary: UpdateSummary, source: ConnectionId | None, now: float) -> Taken:
         try:
             changed = self.replica.apply(update)
         except DamagedReplica as error:

@@ -165,6 +165,8 @@ class Reader:
             if keyed:
                 self.utf16_length()
             values += 1
+            if values > max_values or len(outer) > max_depth:
+                raise ProtocolError("a value is nested too deep or has too many entries")
             tag = self.byte()
             if tag not in (117, 118):
                 self._skip_scalar(tag)
@@ -172,8 +174,6 @@ class Reader:
             outer.append((left, keyed))
             keyed = tag == 118
             left = self.claim(2 if keyed else 1)
-            if len(outer) > max_depth or values + left > max_values:
-                raise ProtocolError("a value is nested too deep or has too many entries")
 
     def _skip_scalar(self, tag: int) -> None:
         size = _FIXED_SIZES.get(tag)

@@ -75,7 +75,9 @@ class Presence:
         self._own[connection] = entry.client
         return True
 
-    def heard(self, node: NodeId, entries: Iterable[AwarenessEntry], now: float) -> tuple[AwarenessEntry, ...]:
+    def heard(
+        self, node: NodeId, entries: Iterable[AwarenessEntry], now: float
+    ) -> tuple[AwarenessEntry, ...]:
         """Awareness from another node, stamped there; returns what is news here."""
         news: list[AwarenessEntry] = []
         for entry in entries:

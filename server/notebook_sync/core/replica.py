@@ -7,6 +7,7 @@ them. If one fails all the same the Doc may be half changed and must be thrown a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pycrdt import Doc, Map, TransactionEvent, merge_updates
 
@@ -24,7 +25,7 @@ class Replica:
     """One Doc under a client id that nobody used before (rule 14)."""
 
     def __init__(self, client_id: int, on_server_edit: Callable[[bytes], None] | None = None) -> None:
-        self.doc: Doc[object] = Doc(client_id=client_id)
+        self.doc: Doc[Any] = Doc(client_id=client_id)
         self._on_server_edit = on_server_edit
         self._applying = False
         self._changed = False
@@ -87,7 +88,7 @@ class Replica:
 
     def write_state(self, values: Mapping[str, object]) -> bytes | None:
         """Set keys of the ``state`` map that differ; the update that does it, or None if none does."""
-        state: Map[object] = self.doc.get(STATE, type=Map)
+        state: Map[Any] = self.doc.get(STATE, type=Map)
         changes = {key: value for key, value in values.items() if state.get(key) != value}
         if not changes:
             return None

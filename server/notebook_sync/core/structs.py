@@ -4,10 +4,11 @@ Layout (Yjs, ``readClientsStructRefs`` and ``readItemContent``): a struct starts
 five bits are its kind and whose high three bits say that a left origin, a right origin and a map key
 follow. Without any origin its parent is named; with one it is the origin's.
 
-Refused although one of Yjs 13.6 and yrs 0.28 reads it, because the other one reads something else or
-nothing, or throws after half of it: JSON contents (made by Yjs before 13; yrs reads one string too many), XML hooks (yrs skips the
-name), type references that only yrs knows, flags on structs that have no room for them, empty deleted
-structs. Other empty structs do no harm (old versions of yrs wrote some) and count for nothing.
+Refused, although one of Yjs 13.6 and yrs 0.28 reads it, because the other one reads something else,
+reads nothing or throws half way: JSON contents (made by Yjs before 13; yrs reads one string too many),
+XML hooks (yrs does not read their name), type references that only yrs knows, flags on structs that have
+no room for them, deleted structs without a length. Other empty structs do no harm (old versions of yrs
+wrote some) and count for nothing.
 """
 
 from __future__ import annotations

@@ -105,9 +105,7 @@ class Checkpointer:
         self, checkpoint: Checkpoint, rendered: Rendered, stamp: FileStamp, record: FileRecord
     ) -> ev.Event:
         if record.digest != rendered.digest:
-            await self.saver.ledger.common(
-                self.document, self.saver.folder, rendered.digest, rendered.slim
-            )
+            await self.saver.ledger.common(self.document, self.saver.folder, rendered.digest, rendered.slim)
         self.stamp = stamp
         return ev.Checkpointed(checkpoint.position, rendered.digest)
 

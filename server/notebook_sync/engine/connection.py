@@ -85,7 +85,9 @@ class Connection:
         try:
             message = wire.parse(frame, self._limits)
         except ProtocolError as error:
-            log.info("connection %d of %s sent a frame that can't be read: %s", self.id, self.member.user, error)
+            log.info(
+                "connection %d of %s sent a frame that can't be read: %s", self.id, self.member.user, error
+            )
             self.close(CLOSE_PROTOCOL, str(error))
             return
         self._mailbox.post(ev.MessageReceived(self.id, message, len(frame)))

@@ -28,9 +28,7 @@ class Registry:
         """The document's room; it begins to load if it was not open."""
         runner = self._runners.get(key)
         if runner is None:
-            runner = RoomRunner(
-                key, self._workshop, file_id=file_id, tell=self._tell, finished=self._forget
-            )
+            runner = RoomRunner(key, self._workshop, file_id=file_id, tell=self._tell, finished=self._forget)
             self._runners[key] = runner
             runner.start(after=self._leaving.get(key))
         return runner

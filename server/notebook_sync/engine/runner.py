@@ -222,7 +222,9 @@ class RoomRunner:
             if connection is not None:
                 connection.close(CLOSE_OTHER, f"this message could not be handled: {error}")
         elif not isinstance(event, ev.CloseAsked):
-            self._queue.append(ev.CloseAsked(CLOSE_OTHER, "the document had to be closed after an internal error"))
+            self._queue.append(
+                ev.CloseAsked(CLOSE_OTHER, "the document had to be closed after an internal error")
+            )
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -320,7 +322,9 @@ class RoomRunner:
                 log.warning("%s waits for the store: %s", self.key, error)
                 limits = self._workshop.limits
                 await asyncio.sleep(
-                    backoff(failures, limits.append_retry_first, limits.append_retry_most, self._workshop.jitter())
+                    backoff(
+                        failures, limits.append_retry_first, limits.append_retry_most, self._workshop.jitter()
+                    )
                 )
             else:
                 self._tell(Told("load", self.key, "INFO", "Content loaded"))
@@ -344,15 +348,15 @@ class RoomRunner:
                 failures += 1
                 limits = self._workshop.limits
                 await asyncio.sleep(
-                    backoff(failures, limits.append_retry_first, limits.append_retry_most, self._workshop.jitter())
+                    backoff(
+                        failures, limits.append_retry_first, limits.append_retry_most, self._workshop.jitter()
+                    )
                 )
             else:
                 return
 
     async def _append(self, append: ef.Append) -> None:
-        batch = Batch(
-            append.lineage, append.generation, self._workshop.node, append.number, append.updates
-        )
+        batch = Batch(append.lineage, append.generation, self._workshop.node, append.number, append.updates)
         started = asyncio.get_running_loop().time()
         try:
             outcome = await self._workshop.store.append(self.document, batch)
@@ -380,9 +384,7 @@ class RoomRunner:
 
     async def _publish(self, effect: ef.PublishAwareness) -> None:
         try:
-            await self._workshop.channel.publish_awareness(
-                self.document, self._workshop.node, effect.frame
-            )
+            await self._workshop.channel.publish_awareness(self.document, self._workshop.node, effect.frame)
         except StoreUnavailable:
             # Awareness is announced again every few seconds; the room knows of the outage from its appends.
             self._workshop.metrics.count("awareness_failures")
@@ -463,5 +465,3 @@ def _close_code(error: BaseException) -> tuple[int, str]:
             return CLOSE_OTHER, json.dumps(
                 {"reason": "initialization_error", "reloadable": False}, separators=(",", ":")
             )
-
-

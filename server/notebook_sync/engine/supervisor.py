@@ -54,9 +54,7 @@ class Supervisor:
         task.add_done_callback(lambda done: self._ended(done, failed))
         return task
 
-    def _ended(
-        self, task: asyncio.Task[None], failed: Callable[[BaseException], None] | None
-    ) -> None:
+    def _ended(self, task: asyncio.Task[None], failed: Callable[[BaseException], None] | None) -> None:
         self._tasks.discard(task)
         if task.cancelled():
             return
