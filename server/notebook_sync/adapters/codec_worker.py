@@ -8,15 +8,22 @@ from __future__ import annotations
 import hashlib
 import secrets
 import zlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from pycrdt import Array, Doc, Map
+from pycrdt import Array, Doc, Map, Text, merge_updates
 
 from notebook_sync.adapters import merge_base, notebook_form, ydoc_form
+from notebook_sync.adapters.minimal_edits import edit_notebook, edit_text
 from notebook_sync.adapters.notebook_form import Json
-from notebook_sync.core.errors import RoomError
+from notebook_sync.adapters.notebook_merge import merge_notebooks
+from notebook_sync.adapters.text_merge import merge_text
+from notebook_sync.core.errors import CorruptRecord, InvariantBroken, RoomError
 from notebook_sync.core.ids import DocumentKind
-from notebook_sync.ports import Rendered
+from notebook_sync.core.state_vector import decode_state_vector
+from notebook_sync.ports import Merged, Rendered
+
+T = TypeVar("T")
 
 
 def seed(kind: DocumentKind, data: bytes, trusted: bool) -> bytes:
@@ -65,6 +72,79 @@ def slim(kind: DocumentKind, data: bytes) -> bytes:
     return merge_base.slim_text(ydoc_form.read_text(kind, data))
 
 
+def merge(kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes) -> Merged:
+    """Bring the changes from ``base`` (slim form) to ``theirs`` (file content) into a document.
+
+    The update holds only the edits, by a fresh client id, against the whole state ``state``; it may
+    be applied to a document that has moved on since. Raises ``UnreadableDocument`` for ``theirs``
+    (also if it is an empty notebook file: another program may be in the middle of writing it),
+    ``RoomError`` for ``state``, ``InvariantBroken`` if the edits don't make the merged content.
+    """
+    doc = load(state)
+    edits: list[bytes] = []
+    subscription = doc.observe(lambda event: edits.append(event.update))
+    try:
+        if is_notebook(kind):
+            conflicts = _merge_notebook(doc, base, theirs)
+        elif (cls := ydoc_form.class_of(kind)) is not None:
+            conflicts = _merge_whole(cls(doc), kind, base, theirs)
+        else:
+            conflicts = _merge_text(ydoc_form.source_of(doc), kind, base, theirs)
+    finally:
+        doc.unobserve(subscription)
+    update = merge_updates(*edits) if len(edits) > 1 else edits[0] if edits else None
+    return Merged(update, theirs if conflicts else None, conflicts)
+
+
+def _merge_notebook(doc: Doc[Any], slim_base: bytes | None, data: bytes) -> tuple[str, ...]:
+    theirs = notebook_form.read_notebook(data)
+    base = _known(merge_base.read_slim, slim_base)
+    ours, places, _ = read_document(doc)
+    merge = merge_notebooks(base, ours, theirs)
+    edit_notebook(doc, ours, places, merge.notebook)
+    result = read_document(doc)[0]
+    if result != merge.notebook and notebook_form.write_notebook(result) != notebook_form.write_notebook(
+        merge.notebook
+    ):
+        raise InvariantBroken("the edits of a merge must make the merged notebook, and made another")
+    return merge.conflicts
+
+
+def _known(read: Callable[[bytes], T], slim_base: bytes | None) -> T | None:
+    """The base, or None: without one a merge is careful, with a damaged one it would be stuck."""
+    try:
+        return None if slim_base is None else read(slim_base)
+    except CorruptRecord:
+        return None
+
+
+def _merge_text(source: Text, kind: DocumentKind, slim_base: bytes | None, data: bytes) -> tuple[str, ...]:
+    theirs, ours = ydoc_form.read_text(kind, data), str(source)
+    base = _known(merge_base.read_slim_text, slim_base)
+    if base is None:
+        return () if theirs == ours else ("the text",)
+    merged = merge_text(base, ours, theirs)
+    with source.doc.transaction():
+        edit_text(source, merged.text)
+    if str(source) != merged.text:
+        raise InvariantBroken("the edits of a merge must make the merged text, and made another")
+    return tuple(f"line {line}" for line in merged.conflicts)
+
+
+def _merge_whole(
+    document: ydoc_form.YDocument, kind: DocumentKind, base: bytes | None, data: bytes
+) -> tuple[str, ...]:
+    """A type whose parts we do not know: one side's content as it is."""
+    ours = ydoc_form.get_whole(document, kind)
+    theirs = render(kind, seed(kind, data, False)).data
+    if theirs == ours or slim_whole(theirs) == base:
+        return ()
+    if slim_whole(ours) != base:
+        return ("the content",)
+    ydoc_form.set_whole(document, kind, data)
+    return ()
+
+
 # --- shared with the merge -----------------------------------------------------------------------
 
 
@@ -77,22 +157,24 @@ def slim_whole(data: bytes) -> bytes:
     return zlib.compress(b"sha256:" + _digest(data).encode("ascii"))
 
 
-def fresh_client_id(taken: frozenset[int] = frozenset()) -> int:
-    """A random client id (53 bits, as Yjs allows) that is not in ``taken`` (rule 14)."""
+def fresh_client_id() -> int:
+    """A random client id, of the 53 bits that Yjs allows (rule 14)."""
+    return secrets.randbits(53) or 1
+
+
+def load(state: bytes) -> Doc[Any]:
+    """A document with the whole state ``state``, under a client id that is not in it.
+
+    Raises ``RoomError``.
+    """
     while True:
-        client_id = secrets.randbits(53)
-        if client_id and client_id not in taken:
-            return client_id
-
-
-def load(state: bytes, client_id: int | None = None) -> Doc[Any]:
-    """A document with the whole state ``state``. Raises ``RoomError``."""
-    doc: Doc[Any] = Doc(client_id=client_id or fresh_client_id())
-    try:
-        doc.apply_update(state)
-    except BaseException as error:  # noqa: BLE001 - the CRDT library panics with a BaseException
-        raise RoomError(f"the document's state can't be read ({type(error).__name__}: {error})") from None
-    return doc
+        doc: Doc[Any] = Doc(client_id=fresh_client_id())
+        try:
+            doc.apply_update(state)
+        except BaseException as error:  # noqa: BLE001 - the CRDT library panics with a BaseException
+            raise RoomError(f"the document's state can't be read ({type(error).__name__}: {error})") from None
+        if doc.client_id not in decode_state_vector(doc.get_state()):
+            return doc
 
 
 def read_document(doc: Doc[Any]) -> tuple[Json, list[int], bool]:
