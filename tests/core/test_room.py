@@ -125,6 +125,13 @@ def test_a_document_with_a_gap_is_not_saved_and_whoever_joins_gets_what_is_parke
     assert str(world.room.replica.doc.get("t", type=Text)) == "one two "
 
 
+def test_what_nobody_can_see_for_a_gap_is_not_acknowledged_until_the_gap_is_filled() -> None:
+    world, first, _ = gapped_room()
+    assert raw_to(world.stored(), ANNA) == []
+    world.types(ANNA, first)
+    assert raw_to(world.stored(), ANNA)[-1]["n"] == 2
+
+
 def test_an_empty_step2_is_stored_only_when_what_was_applied_before_it_is() -> None:
     world = RoomUnderTest()
     world.join(ANNA)

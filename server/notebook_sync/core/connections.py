@@ -24,6 +24,8 @@ class Connected:
     awaiting: deque[tuple[int, int]] = field(default_factory=deque)
     """(frame number, position that must be durable), oldest first."""
     refused: list[int] = field(default_factory=list)
+    parked: bool = False
+    """It sent something that builds on what is missing: acknowledgements wait until that has come."""
     slow: bool = False
     """Its backlog was dropped: no updates until it is resynced."""
     client_ids: set[ClientId] = field(default_factory=set)

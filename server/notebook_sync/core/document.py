@@ -31,6 +31,7 @@ class Taken(enum.Enum):
     """What became of an update."""
 
     CHANGED = "changed"  # applied, passed on, on its way to the log
+    PARKED = "parked"  # as CHANGED, but nobody sees it until what it builds on has come
     KNOWN = "known"  # it brought nothing
     BROKEN = "broken"  # it could not be applied, and the replica is being rebuilt
 
@@ -85,7 +86,7 @@ class Document:
     def take(self, update: bytes, summary: UpdateSummary, source: ConnectionId | None, now: float) -> Taken:
         """An update from a client or the file: apply, pass on the bytes as they came, log them (rule 1)."""
         taken = self._apply(update, summary, source, now)
-        if taken is Taken.CHANGED:
+        if taken in (Taken.CHANGED, Taken.PARKED):
             self.log.submit(update)
         return taken
 
@@ -108,7 +109,7 @@ class Document:
         self._people.pass_on(update, besides=source)
         if self._gapped and self.whole:
             self._unpark()
-        return Taken.CHANGED
+        return Taken.PARKED if added.gap else Taken.CHANGED
 
     def _unpark(self) -> None:
         """The last missing update has come. yrs looks through what it parked only once for each update
@@ -272,7 +273,7 @@ class Document:
         except ProtocolError as error:
             self._out.append(Report(f"a stored update of {len(update)} bytes is left out: {error}"))
             return False
-        return self._apply(update, summary, None, now) is Taken.CHANGED
+        return self._apply(update, summary, None, now) in (Taken.CHANGED, Taken.PARKED)
 
     def log_read(self, event: ev.LogRead, now: float) -> bool:
         """The answer to ``FetchEntries``. True if the document changed."""

@@ -40,9 +40,13 @@ class People:
         if editors:
             self._out.append(Broadcast(editors, wire.encode_sync_step1(state_vector), droppable=False))
 
-    def tell_stored(self, durable: int, level: str) -> None:
-        """Acknowledge, to those who asked for it, what is durable now (rule 2)."""
+    def tell_stored(self, durable: int, level: str, *, whole: bool) -> None:
+        """Acknowledge, to those who asked for it, what is durable now (rule 2); ``whole``: nothing that
+        stored updates build on is missing."""
         for connection, connected in self.connected.items():
+            connected.parked &= not whole
+            if connected.parked:
+                continue
             message = connected.stored_message(durable, level)
             if message is not None:
                 self._out.append(Send(connection, wire.encode_raw(message)))

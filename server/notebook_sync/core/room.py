@@ -343,8 +343,10 @@ class Room:
         if taken is Taken.BROKEN:
             self._out.append(Disconnect(connection, CLOSE_PROTOCOL, "an update can't be applied"))
             return
-        if taken is Taken.CHANGED:
+        if taken is not Taken.KNOWN:
             self._edited(now)
+        # Stored, but of no use to anybody without what it builds on: acknowledged only with that.
+        connected.parked |= taken is Taken.PARKED
         connected.counted(self._document.log.applied)
 
     def _writes_as_itself(
@@ -406,7 +408,7 @@ class Room:
             self._edited(now)
 
     def _file_merged(self, update: bytes, now: float) -> None:
-        if self._document.take(update, decode(update, self._limits), None, now) is Taken.CHANGED:
+        if self._document.take(update, decode(update, self._limits), None, now) is not Taken.KNOWN:
             self._edited(now)
         self._merged_at = self._document.log.applied
         self._saving.deferred(now)
@@ -467,7 +469,7 @@ class Room:
         if self._finished or not self._lifecycle.serving:
             return
         self._document.settle(now)
-        self._people.tell_stored(self._document.log.durable, self._config.level)
+        self._people.tell_stored(self._document.log.durable, self._config.level, whole=self._document.whole)
         self._people.tick(now, self.replica.state_vector)
         self._checkpoint(now)
         self._maybe_finish(now)
