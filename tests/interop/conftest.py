@@ -52,6 +52,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
             environ = environment.environ if environment else {}
             home = tmp_path_factory.mktemp("server")
             server = JupyterProcess(home, python=python, arguments=arguments, environ=environ)
+            running.callback(lambda: print(f"--- log of {server.url}\n{server.log_tail()}"))
             return running.enter_context(server)
 
         yield start

@@ -67,7 +67,7 @@ def test_two_of_them_share_a_text_file(server: JupyterProcess, open_ypy: OpenYpy
     eventually(lambda: ada.call("text", name="source") == "ada grace start\n", what="grace's edit at ada")
 
 
-def test_a_notebook_is_read_and_followed(
+def test_a_notebook_is_edited_from_both_sides(
     server: JupyterProcess, open_ypy: OpenYpy, open_node: OpenNode
 ) -> None:
     write_notebook(server, "work.ipynb", "x = 1", "y = 2")
@@ -77,7 +77,10 @@ def test_a_notebook_is_read_and_followed(
 
     new.call("insertInCell", index=1, at=5, text="0")
     new.call("addCell", id="new", source="z = 3")
+    eventually(lambda: len(old.call("cells")) == 3, what="the new cell at y-py")
+    old.call("insert_in_cell", index=2, at=5, text="00")
 
-    wanted = ["x = 1", "y = 20", "z = 3"]
-    eventually(lambda: sources(old.call("cells")) == wanted, what="the old client to follow")
+    wanted = ["x = 1", "y = 20", "z = 300"]
+    eventually(lambda: sources(new.call("cells")) == wanted, what="y-py's edit at yjs")
+    eventually(lambda: sources(old.call("cells")) == wanted, what="yjs's edits at y-py")
     eventually(lambda: sources(cells_on_disk(server)) == wanted, what="the file to follow")

@@ -121,7 +121,7 @@ class JupyterProcess:
     def session(self, path: str, format: str = "json", type: str = "notebook") -> dict[str, str]:
         """What the session endpoint answers for a document: ``{format, type, fileId, sessionId}``."""
         answer = self.request("PUT", f"api/collaboration/session/{path}", {"format": format, "type": type})
-        assert answer.status_code in (200, 201), (answer.status_code, answer.text)
+        assert answer.status_code in (200, 201), (answer.status_code, answer.text[:400])
         session: dict[str, str] = answer.json()
         return session
 

@@ -51,17 +51,18 @@ class Session:
         with self._doc.begin_transaction() as transaction:
             self._doc.get_text(name).insert(transaction, at, text)
 
+    async def insert_in_cell(self, index: int, at: int, text: str) -> None:
+        with self._doc.begin_transaction() as transaction:
+            self._doc.get_array("cells")[index]["source"].insert(transaction, at, text)
+
     async def cells(self) -> Any:
         return json.loads(self._doc.get_array("cells").to_json())
-
-    async def state(self) -> Any:
-        return json.loads(self._doc.get_map("state").to_json())
 
 
 async def main() -> None:
     async with AsyncExitStack() as stack:
         session = Session(stack)
-        names = ("connect", "text", "insert", "cells", "state")
+        names = ("connect", "text", "insert", "insert_in_cell", "cells")
         await serve({name: getattr(session, name) for name in names})
 
 
