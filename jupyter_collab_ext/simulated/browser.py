@@ -1,0 +1,144 @@
+"""The HTTP side of a simulated person: one browser profile with its cookies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+from tornado.httpclient import HTTPRequest
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
+
+MAX_REDIRECTS = 10
+REQUEST_TIMEOUT = 60.0
+"""Seconds until a request is given up: generous, a cold server under load answers late."""
+
+
+class LoginFailed(Exception):
+    """The server did not take the personal link; the message has status and final URL without its query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server said."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> object:
+        value: object = json.loads(self.body)
+        return value
+
+
+class Browser:
+    """Talks to one Jupyter server as one person: by token, or by the cookie a personal link gives.
+
+    ``base_url`` is the server's root with its ``base_url`` part, such as ``http://127.0.0.1:8888/``.
+    Nothing is sent before the first call. One profile may have many sockets.
+    """
+
+    def __init__(self, base_url: str, *, token: str | None = None) -> None:
+        self.base_url = base_url.rstrip("/") + "/"
+        self._token = token
+        self._cookies: dict[str, str] = {}
+        self._client: SimpleAsyncHTTPClient | None = None
+
+    def close(self) -> None:
+        """Give the HTTP client back; may be called twice."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host as a page of this server would send them."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    async def open_link(self, link: str) -> Answer:
+        """Open a personal link as a browser does: follow redirects and keep the cookies.
+
+        Raises ``LoginFailed`` when the way ends anywhere but on a page (status 200).
+        """
+        url = link
+        for _ in range(MAX_REDIRECTS):
+            answer = await self._send("GET", url, None, {"Accept": "text/html"})
+            location = answer.headers.get("Location")
+            if answer.status in (301, 302, 303, 307, 308) and location:
+                url = urljoin(url, location)
+                continue
+            if answer.status != 200 or "/login" in urlsplit(url).path:
+                raise LoginFailed(f"link refused: status {answer.status} at {urlsplit(url).path}")
+            return answer
+        raise LoginFailed(f"more than {MAX_REDIRECTS} redirects")
+
+    async def request(
+        self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: object = None
+    ) -> Answer:
+        """Send a request to ``path`` below the base URL; ``body`` goes as JSON. Any status is an answer,
+        only a lost connection raises (``OSError`` or tornado's ``HTTPError`` 599)."""
+        url = self.base_url + path.lstrip("/") + (f"?{urlencode(params)}" if params else "")
+        return await self._send(method, url, None if body is None else json.dumps(body), {})
+
+    def socket_url(self, path: str, params: Mapping[str, str]) -> str:
+        """The websocket's address of ``path``, with the token if the person logs in by token."""
+        query = dict(params)
+        if self._token:
+            query["token"] = self._token
+        base = "ws" + self.base_url.removeprefix("http")
+        return base + path.lstrip("/") + (f"?{urlencode(query)}" if query else "")
+
+    def socket_headers(self) -> dict[str, str]:
+        """Headers of a websocket handshake, as a page sends them."""
+        return {"Cookie": self._cookie_header()} if self._cookies else {}
+
+    def _cookie_header(self) -> str:
+        return "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+
+    async def _send(self, method: str, url: str, body: str | None, headers: dict[str, str]) -> Answer:
+        if self._cookies:
+            headers["Cookie"] = self._cookie_header()
+        if self._token:
+            headers["Authorization"] = f"token {self._token}"
+        elif "_xsrf" in self._cookies:
+            headers["X-XSRFToken"] = self._cookies["_xsrf"]
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if self._client is None:
+            # made here, not in the constructor: it belongs to the running event loop
+            self._client = SimpleAsyncHTTPClient(force_instance=True)
+        response = await self._client.fetch(
+            HTTPRequest(
+                url,
+                method=method,
+                headers=headers,
+                body=body,
+                follow_redirects=False,
+                allow_nonstandard_methods=True,
+                connect_timeout=REQUEST_TIMEOUT,
+                request_timeout=REQUEST_TIMEOUT,
+            ),
+            raise_error=False,
+        )
+        if response.code == 599:
+            response.rethrow()
+        self._keep_cookies(response.headers.get_list("Set-Cookie"))
+        return Answer(response.code, dict(response.headers.items()), response.body or b"")
+
+    def _keep_cookies(self, lines: list[str]) -> None:
+        for line in lines:
+            jar: SimpleCookie = SimpleCookie(line)
+            for name, morsel in jar.items():
+                if morsel["max-age"] == "0" or not morsel.value:
+                    self._cookies.pop(name, None)
+                else:
+                    # coded_value: sent back byte for byte, quotes of signed cookies included
+                    self._cookies[name] = morsel.coded_value
+
+
+def quote_path(path: str) -> str:
+    """A notebook's path as one part of a URL, as the front end's ``encodeURIComponent`` makes it."""
+    return quote(path, safe="")

@@ -1,0 +1,166 @@
+"""A group of simulated people in one notebook, from joining to the oracle's judgement."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from jupyter_collab_ext.simulated.browser import Browser
+from jupyter_collab_ext.simulated.client import CollabClient, plain_user
+from jupyter_collab_ext.simulated.frames import decode_state_vector
+from jupyter_collab_ext.simulated.notebook_edits import read_document
+from jupyter_collab_ext.simulated.oracle import TokenLog
+from jupyter_collab_ext.simulated.person import Habits, Person
+
+NAMES = ("Ada", "Blaise", "Chien", "Dorothy", "Emmy", "Fatima", "Grace", "Hedy", "Ivan", "Joan")
+SETTLE_CHECK = 0.05
+
+
+class Group:
+    """Writers and watchers of one notebook; ``async with`` connects them, waits until all are synced,
+    and takes them off at the end.
+
+    ``browsers``: one for each person, writers first; a browser may serve several. The last
+    ``watchers`` of them only watch, as a tutor does. Everything random comes from ``seed``.
+    ``on_remote`` and ``on_key`` are passed on to clients and persons, for measuring.
+    """
+
+    def __init__(
+        self,
+        browsers: Sequence[Browser],
+        path: str,
+        *,
+        seed: int,
+        watchers: int = 1,
+        habits: Habits | None = None,
+        wants: tuple[str, ...] = (),
+        join_within: float = 60.0,
+        on_remote: Callable[[CollabClient], None] | None = None,
+        on_key: Callable[[Person], None] | None = None,
+    ) -> None:
+        self.path = path
+        self.log = TokenLog()
+        self._rng = random.Random(seed)
+        self._wants = wants
+        self._join_within = join_within
+        self._on_remote = on_remote
+        self._tasks = asyncio.TaskGroup()
+        self.clients = [
+            self._client(browser, NAMES[number % len(NAMES)]) for number, browser in enumerate(browsers)
+        ]
+        self.people = [
+            self._person(client, number, habits, on_key)
+            for number, client in enumerate(self.clients[: len(self.clients) - watchers])
+        ]
+
+    def _client(self, browser: Browser, name: str) -> CollabClient:
+        return CollabClient(
+            browser,
+            self.path,
+            user=plain_user(name, self._rng),
+            wants=self._wants,
+            on_remote=self._on_remote,
+        )
+
+    def _person(
+        self,
+        client: CollabClient,
+        number: int,
+        habits: Habits | None,
+        on_key: Callable[[Person], None] | None,
+    ) -> Person:
+        person = Person(client, number, self.log, random.Random(self._rng.getrandbits(64)), habits=habits)
+        if on_key is not None:
+            person.on_key = lambda: on_key(person)
+        return person
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        try:
+            for client in self.clients:
+                self._tasks.create_task(client.run())
+            await self.until_synced(self._join_within)
+        except BaseException as error:
+            await self._leave(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave(kind, error, trace)
+
+    async def _leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for client in self.clients:
+            await client.close()
+        await self._tasks.__aexit__(kind, error, trace)
+
+    async def join(self, browser: Browser, name: str = "Newcomer") -> CollabClient:
+        """One more watcher, with an empty document: what a fresh joiner sees."""
+        client = self._client(browser, name)
+        self.clients.append(client)
+        self._tasks.create_task(client.run())
+        await client.until_synced(self._join_within)
+        return client
+
+    async def until_synced(self, within: float) -> None:
+        """Wait until every client is connected and synced; raises ``TimeoutError`` or ``ConnectionError``."""
+        async with asyncio.timeout(within):
+            for client in self.clients:
+                await client.until_synced(within)
+
+    async def work(self, seconds: float) -> None:
+        """All people work at once for so long."""
+        async with asyncio.TaskGroup() as tasks:
+            for person in self.people:
+                tasks.create_task(person.work(seconds))
+
+    async def until_settled(self, within: float) -> None:
+        """Wait until all clients are synced and their documents are the same and hold every standing word.
+
+        Raises ``TimeoutError`` with what is missing where.
+        """
+        try:
+            async with asyncio.timeout(within):
+                await _until(self.settled)
+        except TimeoutError as error:
+            raise TimeoutError(f"{self.path}: not settled within {within} s: {self._unsettled()}") from error
+
+    def settled(self) -> bool:
+        """All synced, all the same, nothing missing."""
+        if not all(client.synced for client in self.clients):
+            return False
+        first = read_document(self.clients[0].doc)
+        # equal state vectors alone say nothing about deletions
+        return (
+            all(_vector(client) == _vector(self.clients[0]) for client in self.clients[1:])
+            and not self.log.missing(first)
+            and all(read_document(client.doc) == first for client in self.clients[1:])
+        )
+
+    def _unsettled(self) -> str:
+        away = [number for number, client in enumerate(self.clients) if not client.synced]
+        missing = {
+            number: [word.token for word in self.log.missing(read_document(client.doc))][:5]
+            for number, client in enumerate(self.clients)
+        }
+        return f"not synced: {away}; missing words: { {n: words for n, words in missing.items() if words} }"
+
+    async def until_stored(self, within: float) -> None:
+        """Wait until the server acknowledged every sync frame of every client (those that asked for it)."""
+        async with asyncio.timeout(within):
+            await _until(lambda: all(client.stored >= client.sync_frames_sent for client in self.clients))
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - seven documents compared: no single event tells it
+        await asyncio.sleep(SETTLE_CHECK)
+
+
+def _vector(client: CollabClient) -> dict[int, int]:
+    return {id: clock for id, clock in decode_state_vector(client.doc.get_state()).items() if clock}
