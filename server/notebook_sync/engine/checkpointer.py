@@ -58,6 +58,8 @@ class Checkpointer:
     stamp: FileStamp | None = None
     """The file as this node last saw it, when it agreed with the document."""
     _merged_losers: set[str] = field(default_factory=set)
+    _taken: str | None = None
+    """Digest of the file whose changes were last given to the room as edits."""
 
     async def run(self, checkpoint: Checkpoint) -> ev.Event:
         """Do it; every outcome is an event for the room, nothing is raised but cancellation."""
@@ -124,6 +126,12 @@ class Checkpointer:
         self, checkpoint: Checkpoint, content: FileContent, record: FileRecord
     ) -> ev.Event | None:
         """Take the file's changes into the document. None when they change nothing: then write."""
+        if content.digest == self._taken:
+            # A checkpoint runs only when the edits of the merge before are stored, so this content is
+            # common now. Merging it again from the older base would see what people typed into what
+            # came from the file as a conflict.
+            await self._common(content)
+            return None
         merged = await self.saver.codec.merge(self.kind, checkpoint.state, record.base, content.data)
         if merged.loser is not None and content.digest not in self._merged_losers:
             self._merged_losers.add(content.digest)
@@ -136,8 +144,12 @@ class Checkpointer:
         if merged.update is None:
             # Only now: were it recorded before the edits are in the store, a crash in between would
             # make the file's changes look like something the document had already.
-            base = await self.saver.codec.slim(self.kind, content.data)
-            await self.saver.ledger.common(self.document, self.saver.folder, content.digest, base)
+            await self._common(content)
             return None
+        self._taken = content.digest
         self.notice("info", f"changes that another program made to {self.path} were merged in")
         return ev.FileMerged(merged.update)
+
+    async def _common(self, content: FileContent) -> None:
+        base = await self.saver.codec.slim(self.kind, content.data)
+        await self.saver.ledger.common(self.document, self.saver.folder, content.digest, base)
