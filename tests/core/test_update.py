@@ -203,7 +203,7 @@ def test_structs_by_hand_agree_with_yjs(yjs: Yjs) -> None:
     encoded = update(
         (A, 0, [string("ab"), skip(3), gc(2), string("", (B, 7)), string("x", (B, 8))]),
         (B, 4, [item(8, u(2) + b"\x7e\x7f")]),
-        deletes=((C, [(3, 2), (5, 1), (9, 0), (20, 4)]), (A, [(0, 1)])),
+        deletes=((C, [(3, 2), (5, 1), (20, 4)]), (A, [(0, 1)])),
     )
     ours = decode(encoded, LIMITS)
     assert ours == summary({A: ((0, 2), (5, 8)), B: ((4, 6),)}, {C: ((3, 6), (20, 24)), A: ((0, 1),)}, {B: 9})
@@ -270,6 +270,7 @@ BAD = {
     "a client deleted twice": update(deletes=((A, [(0, 1)]), (A, [(1, 1)]))),
     "deletes overlap": update(deletes=((A, [(0, 2), (1, 2)]),)),
     "deletes descend": update(deletes=((A, [(4, 2), (1, 2)]),)),
+    "an empty deletion, on which Yjs throws": update(deletes=((A, [(1, 0)]),)),
     "a deletion out of range": update(deletes=((A, [(1, MAX_CLOCK)]),)),
 }
 

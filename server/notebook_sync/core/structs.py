@@ -181,7 +181,7 @@ def read_delete_set(reader: Reader, limits: Limits) -> dict[int, tuple[Span, ...
     """Client id -> the clocks that are deleted, ascending, touching ones joined.
 
     Raises ``ProtocolError`` for anything malformed; also for ranges that overlap or descend, which yrs
-    takes for sorted.
+    takes for sorted, and for empty ones, on which Yjs throws.
     """
     deletes: dict[int, tuple[Span, ...]] = {}
     left = limits.max_structs_per_update
@@ -202,11 +202,11 @@ def _read_ranges(reader: Reader, count: int) -> tuple[Span, ...]:
     end = 0
     for _ in range(count):
         clock, length = reader.varuint(), reader.varuint()
-        if clock < end:
-            raise ProtocolError("deleted ranges overlap or descend")
+        if clock < end or not length:
+            raise ProtocolError("deleted ranges overlap, descend or are empty")
         if spans and clock == end:
             spans[-1] = (spans[-1][0], clock + length)
-        elif length:
+        else:
             spans.append((clock, clock + length))
         end = clock + length
         if end > MAX_CLOCK:
