@@ -7,10 +7,11 @@ chosen between the first two, so linking wraps ``init_configurables``.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
@@ -158,7 +159,7 @@ class JupyterCollab(ExtensionApp):
 
     def _configure(self, serverapp: ServerApp) -> None:
         adopt_stock_section(self, serverapp.config, type(self).__name__)
-        self.service = Service(serverapp, sync_settings(self, serverapp.root_dir), self._make_engine)
+        self.service = Service(serverapp, sync_settings(self, serverapp.root_dir), self._run_engine)
         self._documents = Documents(self.service)
         self.ywebsocket_server = RoomsByName(self._documents)
         nbdime = serverapp.extension_manager.extensions.get("nbdime")
@@ -180,16 +181,17 @@ class JupyterCollab(ExtensionApp):
 
         serverapp.start_ioloop = start_ioloop  # type: ignore[method-assign]
 
-    def _make_engine(self, relay: events.EventRelay) -> NotebookSync:
-        assert self.serverapp is not None and self.service is not None
+    @contextlib.asynccontextmanager
+    async def _run_engine(self, relay: events.EventRelay) -> AsyncIterator[NotebookSync]:
+        assert self.serverapp is not None
+        assert self.service is not None
         settings = self.service.settings
-        signer = NotebookSigner(lambda: self.serverapp.contents_manager.notary)
-        return NotebookSync(
-            settings,
-            LocalFiles(settings.root_dir, signer=signer, limits=settings.limits),
-            relay,
-            PrometheusMetrics(),
-        )
+        signer = NotebookSigner(self.serverapp.contents_manager.notary)
+        async with (
+            LocalFiles(settings.root_dir, settings.limits, signer) as files,
+            NotebookSync(settings, files, relay, PrometheusMetrics()) as sync,
+        ):
+            yield sync
 
     # --- the web app --------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ a notebook that was trusted before stays so, and one that came from elsewhere do
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import nbformat
@@ -22,29 +21,29 @@ class NotebookSigner:
     """The file store's signer. Its methods take long for big notebooks and are called in threads.
 
     Args:
-        notary: gives the contents manager's notary, which is made after the extension.
+        notary: the contents manager's.
     """
 
-    def __init__(self, notary: Callable[[], NotebookNotary]) -> None:
+    def __init__(self, notary: NotebookNotary) -> None:
         self._notary = notary
 
     def is_trusted(self, data: bytes) -> bool:
         """Whether exactly this content was signed. False for what is not a notebook."""
-        notebook = _notebook(data)
-        return notebook is not None and bool(self._notary().check_signature(notebook))
+        try:
+            return bool(self._notary.check_signature(_notebook(data)))
+        except Exception:  # noqa: BLE001  # nbformat and its database raise many kinds; what can't be checked isn't trusted
+            log.debug("a notebook's signature could not be checked", exc_info=True)
+            return False
 
     def sign(self, data: bytes) -> None:
         """Remember that this content is trusted; content that is not a notebook is left alone."""
-        notebook = _notebook(data)
-        if notebook is not None:
-            self._notary().sign(notebook)
+        try:
+            self._notary.sign(_notebook(data))
+        except Exception:  # noqa: BLE001  # as above; the notebook is then only less trusted than it could be
+            log.warning("a notebook could not be signed as trusted", exc_info=True)
 
 
 def _notebook(data: bytes) -> Any:
-    # Without nbformat's validation, which can change what is read, so that the signature is the contents API's.
-    try:
-        notebook = reads(data.decode())
-        return notebook if notebook.get("nbformat") == 4 else nbformat.convert(notebook, 4)
-    except Exception:  # noqa: BLE001  # nbformat raises many kinds of errors; a notebook that can't be read has no signature
-        log.debug("a notebook without a readable content has no signature", exc_info=True)
-        return None
+    # Without nbformat's validation, which can change what is read: the signature must be the contents API's.
+    notebook = reads(data.decode())
+    return notebook if notebook.get("nbformat") == 4 else nbformat.convert(notebook, 4)

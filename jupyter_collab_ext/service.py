@@ -6,6 +6,8 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from jupyter_server.serverapp import ServerApp
@@ -50,14 +52,14 @@ class Service:
     Args:
         serverapp: the Jupyter server.
         settings: the engine's.
-        make: builds the engine; its argument hears of the engine's events.
+        make: starts and stops the engine; its argument hears of the engine's events.
     """
 
     def __init__(
         self,
         serverapp: ServerApp,
         settings: SyncSettings,
-        make: Callable[[EventRelay], NotebookSync],
+        make: Callable[[EventRelay], AbstractAsyncContextManager[NotebookSync]],
     ) -> None:
         self.serverapp = serverapp
         self.settings = settings
@@ -67,6 +69,7 @@ class Service:
         self.failure: str | None = None
         """Why the engine did not start, for people; None while it may or does run."""
         self._make = make
+        self._stack = AsyncExitStack()
         self._engine: NotebookSync | None = None
         self._decided = asyncio.Event()
         self._starter: asyncio.Task[Any] | None = None
@@ -85,7 +88,7 @@ class Service:
             return
         self._starter = asyncio.current_task()
         try:
-            self._engine = await self._make(self.events).__aenter__()
+            self._engine = await self._stack.enter_async_context(self._make(self.events))
         except ConfigError as error:
             self._fail(str(error))
         except asyncio.CancelledError:
@@ -128,9 +131,8 @@ class Service:
             self._starter.cancel()
             await self._decided.wait()
         self._decided.set()
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.__aexit__(None, None, None)
+        self._engine = None
+        await self._stack.aclose()
 
     async def sync(self) -> NotebookSync:
         """The running engine. Raises a 503 if it is not there in time or will not be."""

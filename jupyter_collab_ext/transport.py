@@ -35,7 +35,7 @@ class Framer:
 
     def __init__(self) -> None:
         self._message = b""
-        self._framed = b""
+        self._framed = header(0)
 
     def framed(self, message: bytes) -> bytes:
         """``message`` as one unmasked binary frame. At most ``WHOLE_FRAME`` bytes are remembered."""

@@ -15,6 +15,7 @@ from pytest_jupyter.jupyter_server import *  # noqa: F403  # fixtures, and only 
 from tornado.websocket import WebSocketClientConnection
 
 from jupyter_collab_ext.extension import JupyterCollab
+from tests.support.jupyter_wait import closed
 
 @pytest_asyncio.fixture(autouse=True)
 async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
@@ -94,20 +95,40 @@ def session(jp_fetch: Fetch, server: Any) -> Callable[..., Awaitable[tuple[int, 
 
 
 @pytest_asyncio.fixture
-async def room(jp_ws_fetch: Fetch, session: Any, server: Any) -> AsyncIterator[Callable[..., Any]]:
-    """Opens a document's socket as the stock front end does; closes it afterwards."""
+async def cookie(jp_fetch: Fetch, jp_http_port: int, server: Any) -> str:
+    """A ``Cookie`` header of somebody who logged in with the token, valid for ``dial``'s host name."""
+    answer = await jp_fetch("api/me", headers={"Host": f"localhost:{jp_http_port}"})
+    return str(answer.headers.get_list("Set-Cookie")[0].split(";")[0])
+
+
+@pytest_asyncio.fixture
+async def dial(jp_ws_fetch: Fetch, server: Any) -> AsyncIterator[Fetch]:
+    """``jp_ws_fetch`` that hangs up by itself after the test."""
     opened: list[WebSocketClientConnection] = []
 
-    async def connect(path: str, form: str = "json", kind: str = "notebook") -> WebSocketClientConnection:
-        _, names = await session(path, form, kind)
-        socket = await jp_ws_fetch(
-            "api/collaboration/room",
-            f"{form}:{kind}:{names['fileId']}",
-            params={"sessionId": names["sessionId"]},
-        )
+    async def connect(*parts: str, **options: Any) -> WebSocketClientConnection:
+        socket = await jp_ws_fetch(*parts, **options)
         opened.append(socket)
         return socket
 
     yield connect
     for socket in opened:
         socket.close()
+        await closed(socket)
+
+
+@pytest.fixture
+def room(dial: Fetch, session: Any) -> Callable[..., Awaitable[WebSocketClientConnection]]:
+    """Opens a document's socket as the stock front end does."""
+
+    async def connect(path: str, form: str = "json", kind: str = "notebook") -> WebSocketClientConnection:
+        _, names = await session(path, form, kind)
+        socket = await dial(
+            "api/collaboration/room",
+            f"{form}:{kind}:{names['fileId']}",
+            params={"sessionId": names["sessionId"]},
+        )
+        assert isinstance(socket, WebSocketClientConnection)
+        return socket
+
+    return connect

@@ -22,9 +22,9 @@ async def refused(answer: Awaitable[Any]) -> int:
 
 
 async def closed(socket: WebSocketClientConnection) -> tuple[int | None, str | None]:
-    """Read until the server closes: its code and reason."""
+    """Read until the connection is closed: the code and reason of who closed it."""
     async with asyncio.timeout(DEADLINE):
-        while await socket.read_message() is not None:
+        while socket.protocol is not None and await socket.read_message() is not None:
             pass
     return socket.close_code, socket.close_reason
 

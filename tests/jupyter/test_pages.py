@@ -1,0 +1,143 @@
+"""JupyterLab's page: stock buttons off, nbdime out of the way, and no token for people."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jupyter_collab_ext import pages
+from jupyter_collab_ext.extension import JupyterCollab
+
+pytest.importorskip("jupyterlab")
+
+
+@pytest.fixture
+def extensions() -> dict[str, bool]:
+    """With JupyterLab and nbdime."""
+    return {
+        "jupyter_collab_ext": True,
+        "jupyter_server_fileid": True,
+        "jupyter_server_terminals": False,
+        "jupyterlab": True,
+        "nbdime": True,
+    }
+
+
+@pytest.fixture
+def jp_server_config(jp_server_config: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """JupyterLab with folders of its own, and a labextension that disables another."""
+    labextension = tmp_path / "labextensions" / "somebody-s"
+    labextension.mkdir(parents=True)
+    package = {
+        "name": "somebody-s",
+        "version": "1.0.0",
+        "jupyterlab": {"_build": {"load": "static/x.js"}, "disabledExtensions": ["@other/extension:plugin"]},
+    }
+    (labextension / "package.json").write_text(json.dumps(package))
+    jp_server_config["LabApp"] = {
+        "extra_labextensions_path": [str(labextension.parent)],
+        "user_settings_dir": str(tmp_path / "settings"),
+        "workspaces_dir": str(tmp_path / "workspaces"),
+    }
+    return jp_server_config
+
+
+async def page_config(jp_fetch: Any, *parts: str) -> dict[str, Any]:
+    """The configuration in JupyterLab's page."""
+    answer = await jp_fetch(*(parts or ("lab",)))
+    found = re.search(r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', answer.body.decode(), re.DOTALL)
+    assert found is not None
+    config = json.loads(found.group(1))
+    assert isinstance(config, dict)
+    return config
+
+
+async def test_stock_buttons_are_off(jp_fetch: Any, server: Any) -> None:
+    config = await page_config(jp_fetch)
+    assert {pages.SHARE_BUTTON, pages.TIMELINE} <= set(config["disabledExtensions"])
+
+
+async def test_what_labextensions_disable_stays_disabled(jp_fetch: Any, server: Any) -> None:
+    config = await page_config(jp_fetch)
+    assert "@other/extension:plugin" in config["disabledExtensions"]
+
+
+async def test_page_config_has_the_stock_defaults(jp_fetch: Any, server: Any) -> None:
+    config = await page_config(jp_fetch)
+    assert config["disableRTC"] in (False, "false")
+    assert config["serverSideExecution"] in (False, "false")
+
+
+async def test_a_page_twice_does_not_list_twice(jp_fetch: Any, server: Any) -> None:
+    await page_config(jp_fetch)
+    listed = (await page_config(jp_fetch))["disabledExtensions"]
+    assert len(listed) == len(set(listed))
+
+
+async def test_the_token_stays_without_people_mode(jp_fetch: Any, server: Any) -> None:
+    assert (await page_config(jp_fetch))["token"] == server.identity_provider.token
+
+
+@pytest.mark.parametrize("collab_config", [{"keep_nbdime": False}, {"keep_nbdime": True}])
+async def test_nbdime_only_if_wanted(jp_fetch: Any, server: Any, collab_config: dict[str, bool]) -> None:
+    wanted = collab_config["keep_nbdime"]
+    config = await page_config(jp_fetch)
+    assert (pages.NBDIME in config["disabledExtensions"]) is not wanted
+    assert server.extension_manager.extensions["nbdime"].enabled is wanted
+
+
+@pytest.mark.parametrize(
+    ("installer", "requested", "git", "wanted"),
+    [
+        ("pip", True, False, True),
+        ("pip", False, False, False),
+        ("uv", False, True, True),
+        ("conda", False, False, True),
+    ],
+)
+def test_nbdime_is_wanted_if_somebody_asked_for_it(
+    monkeypatch: pytest.MonkeyPatch, installer: str, requested: bool, git: bool, wanted: bool
+) -> None:
+    class Distribution:
+        def read_text(self, name: str) -> str | None:
+            return {"INSTALLER": installer, "REQUESTED": "" if requested else None}[name]
+
+    def distribution(name: str) -> Distribution:
+        if name == "jupyterlab-git" and not git:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return Distribution()
+
+    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
+    assert pages.nbdime_wanted() is wanted
+
+
+class TestPeopleMode:
+    """With personal links."""
+
+    @pytest.fixture
+    def collab_config(self) -> dict[str, Any]:
+        return {"people": True}
+
+    async def test_no_page_holds_the_token(self, jp_fetch: Any, server: Any) -> None:
+        token = server.identity_provider.token
+        assert token
+        for parts in (("lab",), ("lab", "tree", "x.ipynb"), ("lab", "doc")):
+            config = await page_config(jp_fetch, *parts)
+            assert config["token"] == ""
+            assert token not in json.dumps(config)
+
+    async def test_nobody_is_asked_about_news_or_kernels(self, jp_fetch: Any, server: Any) -> None:
+        answer = await jp_fetch("lab", "api", "settings", "@jupyterlab/apputils-extension:notification")
+        schema = json.loads(answer.body)["schema"]["properties"]
+        assert schema["fetchNews"]["default"] == "false"
+        assert schema["checkForUpdates"]["default"] is False
+        answer = await jp_fetch("lab", "api", "settings", "@jupyterlab/notebook-extension:tracker")
+        assert json.loads(answer.body)["schema"]["properties"]["autoStartDefaultKernel"]["default"] is True
+
+    async def test_nbdime_is_off(self, collab: JupyterCollab) -> None:
+        assert collab.keep_nbdime is False
