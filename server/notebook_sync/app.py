@@ -19,6 +19,7 @@ from typing import Any, Self
 from pycrdt import Doc
 
 from notebook_sync.adapters.embedded_valkey import EmbeddedValkey
+from notebook_sync.adapters.local_files import LocalFiles
 from notebook_sync.adapters.notebook_codec import NotebookCodec
 from notebook_sync.adapters.redis_channel import RedisChannel
 from notebook_sync.adapters.redis_connection import connect, redacted
@@ -37,6 +38,17 @@ from notebook_sync.engine.registry import Registry
 from notebook_sync.engine.runner import Told, Workshop
 from notebook_sync.engine.supervisor import Supervisor, forever
 from notebook_sync.ports import FileStore, Metrics
+
+__all__ = [
+    "Connection",
+    "LocalFiles",
+    "NoMetrics",
+    "NotebookSync",
+    "RoomStatus",
+    "SyncSettings",
+    "Told",
+    "Transport",
+]
 
 log = logging.getLogger(__name__)
 
