@@ -289,8 +289,8 @@ class CollabClient:
         if self.session is not None:
             room = self.session.room
             params["sessionId"] = self.session.session_id
-        for name in self._wants:
-            params[name] = "1"
+        if self._wants:
+            params["collab"] = ",".join(self._wants)
         return self.browser.socket_url(f"api/collaboration/room/{room}", params)
 
     async def _converse(self, socket: ClientConnection) -> None:

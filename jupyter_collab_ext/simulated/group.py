@@ -17,11 +17,13 @@ from jupyter_collab_ext.simulated.person import Habits, Person
 
 NAMES = ("Ada", "Blaise", "Chien", "Dorothy", "Emmy", "Fatima", "Grace", "Hedy", "Ivan", "Joan")
 SETTLE_CHECK = 0.05
+JOIN_WITHIN = 60.0
+"""Seconds for a whole group to join, on a busy machine."""
 
 
 class Group:
-    """Writers and watchers of one notebook; ``async with`` connects them, waits until all are synced,
-    and takes them off at the end.
+    """Writers and watchers of one notebook. ``async with`` (entered and left in one task) begins to
+    connect them, and takes them off at the end; await ``until_synced()`` before you let them work.
 
     ``browsers``: one for each person, writers first; a browser may serve several. The last
     ``watchers`` of them only watch, as a tutor does. Everything random comes from ``seed``.
@@ -37,7 +39,6 @@ class Group:
         watchers: int = 1,
         habits: Habits | None = None,
         wants: tuple[str, ...] = (),
-        join_within: float = 60.0,
         on_remote: Callable[[CollabClient], None] | None = None,
         on_key: Callable[[Person], None] | None = None,
     ) -> None:
@@ -45,7 +46,6 @@ class Group:
         self.log = TokenLog()
         self._rng = random.Random(seed)
         self._wants = wants
-        self._join_within = join_within
         self._on_remote = on_remote
         self._tasks = asyncio.TaskGroup()
         self.clients = [
@@ -79,21 +79,11 @@ class Group:
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
-        try:
-            for client in self.clients:
-                self._tasks.create_task(client.run())
-            await self.until_synced(self._join_within)
-        except BaseException as error:
-            await self._leave(type(error), error, error.__traceback__)
-            raise
+        for client in self.clients:
+            self._tasks.create_task(client.run())
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._leave(kind, error, trace)
-
-    async def _leave(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for client in self.clients:
@@ -105,10 +95,10 @@ class Group:
         client = self._client(browser, name)
         self.clients.append(client)
         self._tasks.create_task(client.run())
-        await client.until_synced(self._join_within)
+        await client.until_synced(JOIN_WITHIN)
         return client
 
-    async def until_synced(self, within: float) -> None:
+    async def until_synced(self, within: float = JOIN_WITHIN) -> None:
         """Wait until every client is connected and synced; raises ``TimeoutError`` or ``ConnectionError``."""
         async with asyncio.timeout(within):
             for client in self.clients:
