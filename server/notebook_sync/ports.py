@@ -15,8 +15,8 @@ from notebook_sync.core.ids import DocumentId, DocumentKey, DocumentKind, Genera
 class Cursor:
     """A place in a document's log.
 
-    ``chain`` is 8 bytes: chain' = sha256(chain ‖ node ‖ each update of the batch)[:8], over whole
-    batches; 8 zero bytes before the first (rule 3).
+    ``chain`` is 8 bytes: chain' = sha1(hex of chain ‖ node ‖ the batch's updates)[:8]; 8 zero bytes
+    before the first (rule 3; sha1, because that is what Redis functions have).
     """
 
     generation: Generation

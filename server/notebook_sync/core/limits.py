@@ -58,6 +58,8 @@ class Limits:
     compact_keep: float = 60.0
     """How long compacted log entries are kept for readers that lag behind."""
     snapshot_chunk: int = 4 * MIB
+    channel_inline: int = 32 * KIB
+    """Updates up to this size travel on the channel between nodes; of larger ones only their number."""
     sweep_interval: float = 5.0
     """How often a room compares its place in the log with Redis."""
 
@@ -89,6 +91,10 @@ class Limits:
     repair_interval: float = 2.0
     """At most one request for missing updates in this time."""
 
+    embedded_start: float = 10.0
+    """How long the embedded Valkey may take to answer; it reads its append-only file meanwhile."""
+    embedded_watch: float = 0.1
+    """How often it is looked whether the embedded Valkey is alive."""
     lease_ttl: float = 10.0
     lease_renew: float = 3.0
     shutdown_timeout: float = 20.0
