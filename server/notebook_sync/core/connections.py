@@ -50,6 +50,11 @@ class Connected:
         if "stored" in self.wants:
             self.refused.append(self.frames)
 
+    def unparked(self, position: int) -> None:
+        """What was missing has come, at the latest with ``position``: that must be durable first."""
+        self.parked = False
+        self.awaiting = deque((frame, max(needed, position)) for frame, needed in self.awaiting)
+
     def stored_message(self, durable: int, level: str) -> str | None:
         """The JSON of a RAW ``stored`` message, or None when there is nothing new to tell."""
         newest = self.told

@@ -72,6 +72,8 @@ class Document:
         self._retry_append_at: float | None = None
         self._fetch_at: float | None = None
         self._repair_at: float | None = None
+        self._repairs = 0
+        self._given_up: tuple[tuple[int, int, int], ...] = ()
         self._sweep_at: float | None = None
 
     def _new_replica(self) -> Replica:
@@ -132,8 +134,12 @@ class Document:
 
     @property
     def whole(self) -> bool:
-        """Whether no update is missing, so that this copy is what everybody sees (rule 1)."""
-        return not self._clocks.has_gap
+        """Whether no update is missing, so that this copy is what everybody sees (rule 1).
+
+        What nobody could give for long, because it is lost or was never there, does not count: else one
+        bad reference would keep the document from being saved for ever.
+        """
+        return not self._clocks.has_gap or self._clocks.missing() == self._given_up
 
     @property
     def gapped(self) -> list[bytes]:
@@ -162,7 +168,33 @@ class Document:
         good = list(updates)
         while not self._filled(good):
             pass
-        self._clocks = Clocks(self.replica.state_vector())
+        self._count_clocks(good)
+
+    def _count_clocks(self, updates: list[bytes]) -> None:
+        """What is here and what is missing, from the updates themselves: a replica can't tell (rule 1).
+
+        Only a big update (a snapshot, mostly) is taken at the replica's word: reading it takes too long.
+        """
+        self._clocks = Clocks(limits=self._limits)
+        self._gapped.clear()
+        self._read_clocks(updates)
+        self._clocks.advance(self.replica.state_vector())
+
+    def _read_clocks(self, updates: list[bytes]) -> None:
+        for update in updates:
+            if len(update) > self._limits.decode_inline or (summary := self._summary(update)) is None:
+                continue
+            self._clocks.add(summary)
+            if not self.whole:
+                self._gapped.append(update)
+
+    def _summary(self, update: bytes) -> UpdateSummary | None:
+        """What is in a stored update; None, and a report, if it can't be read."""
+        try:
+            return decode(update, self._limits)
+        except ProtocolError as error:
+            self._out.append(Report(f"a stored update of {len(update)} bytes is left out: {error}"))
+            return None
 
     def _filled(self, updates: list[bytes]) -> bool:
         self.replica = self._new_replica()
@@ -189,7 +221,8 @@ class Document:
             missing = self.replica.diff(stored.state_vector())
             self.replica.apply(*updates)
             self.replica.unpark(updates)
-            self._clocks = Clocks(self.replica.state_vector())
+            self._read_clocks(updates)
+            self._clocks.advance(self.replica.state_vector())
         # A batch that failed meanwhile keeps its time to be sent again: nobody else would send it.
         self.log.follow(event.lineage, event.generation, event.seq, event.chain)
         if missing != EMPTY_UPDATE:
@@ -268,10 +301,8 @@ class Document:
 
     def _stored_update(self, update: bytes, now: float) -> bool:
         """Another node's update: stored already, so it is applied and passed on, not logged again."""
-        try:
-            summary = decode(update, self._limits)
-        except ProtocolError as error:
-            self._out.append(Report(f"a stored update of {len(update)} bytes is left out: {error}"))
+        summary = self._summary(update)
+        if summary is None:
             return False
         return self._apply(update, summary, None, now) in (Taken.CHANGED, Taken.PARKED)
 
@@ -324,11 +355,15 @@ class Document:
 
     def _repair(self, now: float) -> None:
         if self.whole:
-            self._repair_at = None
+            self._repair_at, self._repairs = None, 0
         elif self._repair_at is not None and now >= self._repair_at:
             self._repair_at = now + self._limits.repair_interval
             # pycrdt may have filled the gap from a snapshot whose parked structs it does not show.
             self._clocks.advance(self.replica.state_vector())
+            self._repairs += 1
+            if not self.whole and self._repairs > self._limits.repairs:
+                self._given_up = self._clocks.missing()
+                self._out.append(Report(f"missing updates that nobody has: {self._given_up}"))
             if not self.whole:
                 self._fetch_at = now
                 self._people.ask_editors(self.replica.state_vector())

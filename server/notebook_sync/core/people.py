@@ -11,6 +11,7 @@ from notebook_sync.core.ids import ClientId, ConnectionId, NodeId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.presence import Presence
 from notebook_sync.core.roles import Action
+from notebook_sync.core.update_log import UpdateLog
 
 
 class People:
@@ -40,14 +41,15 @@ class People:
         if editors:
             self._out.append(Broadcast(editors, wire.encode_sync_step1(state_vector), droppable=False))
 
-    def tell_stored(self, durable: int, level: str, *, whole: bool) -> None:
+    def tell_stored(self, log: UpdateLog, level: str, *, whole: bool) -> None:
         """Acknowledge, to those who asked for it, what is durable now (rule 2); ``whole``: nothing that
         stored updates build on is missing."""
         for connection, connected in self.connected.items():
-            connected.parked &= not whole
+            if connected.parked and whole:
+                connected.unparked(log.applied)
             if connected.parked:
                 continue
-            message = connected.stored_message(durable, level)
+            message = connected.stored_message(log.durable, level)
             if message is not None:
                 self._out.append(Send(connection, wire.encode_raw(message)))
 

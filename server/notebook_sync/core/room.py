@@ -469,7 +469,7 @@ class Room:
         if self._finished or not self._lifecycle.serving:
             return
         self._document.settle(now)
-        self._people.tell_stored(self._document.log.durable, self._config.level, whole=self._document.whole)
+        self._people.tell_stored(self._document.log, self._config.level, whole=self._document.whole)
         self._people.tick(now, self.replica.state_vector)
         self._checkpoint(now)
         self._maybe_finish(now)
