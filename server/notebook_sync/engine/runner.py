@@ -326,6 +326,10 @@ class RoomRunner:
                         failures, limits.append_retry_first, limits.append_retry_most, self._workshop.jitter()
                     )
                 )
+            except RoomError as error:
+                log.info("%s can't be opened: %s", self.key, error)
+                self._load_failed(error)
+                return
             else:
                 self._tell(Told("load", self.key, "INFO", "Content loaded"))
                 self.post(event)

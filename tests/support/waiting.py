@@ -1,0 +1,35 @@
+"""Waiting for conditions of other processes: the only place of the system tests with a sleep."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+PAUSE = 0.05
+
+
+async def wait_until(
+    condition: Callable[[], object] | Callable[[], Awaitable[object]],
+    within: float = 30.0,
+    what: str = "a condition",
+) -> None:
+    """Ask ``condition`` until it answers something true. Raises ``AssertionError``, naming ``what`` and the
+    last answer, after ``within`` seconds."""
+    deadline = time.monotonic() + within
+    while True:
+        answer = condition()
+        if isinstance(answer, Awaitable):
+            answer = await answer
+        if answer:
+            return
+        assert time.monotonic() < deadline, f"{what}: not within {within} s; last answer: {answer!r}"
+        await asyncio.sleep(PAUSE)
+
+
+async def each(pause: float, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+    """Do ``act`` every ``pause`` seconds for ``seconds``: for looking at something again and again."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        await act()
+        await asyncio.sleep(pause)
