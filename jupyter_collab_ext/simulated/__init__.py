@@ -2,6 +2,7 @@
 that says what became of every word they wrote. Used by ``jupyter collab demo``, the system tests and
 the benchmarks; written from the public protocol, so they work against any server that speaks it."""
 
+from jupyter_collab_ext.simulated import frames
 from jupyter_collab_ext.simulated.browser import Browser, LoginFailed
 from jupyter_collab_ext.simulated.client import (
     Close,
@@ -28,6 +29,7 @@ __all__ = [
     "SessionRefused",
     "SharedSession",
     "TokenLog",
+    "frames",
     "judge",
     "plain_user",
     "request_session",

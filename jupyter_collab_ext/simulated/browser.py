@@ -83,6 +83,10 @@ class Browser:
         url = self.base_url + path.lstrip("/") + (f"?{urlencode(params)}" if params else "")
         return await self._send(method, url, None if body is None else json.dumps(body), {})
 
+    def take_cookies(self, other: Browser) -> None:
+        """Have the cookies of another profile as well."""
+        self._cookies |= other._cookies
+
     def socket_url(self, path: str, params: Mapping[str, str]) -> str:
         """The websocket's address of ``path``, with the token if the person logs in by token."""
         query = dict(params)
