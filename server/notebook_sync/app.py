@@ -147,7 +147,8 @@ class NotebookSync:
         log.info("documents are stored in %s", redacted(url))
         codec = await stack.enter_async_context(NotebookCodec(limits))
         channel = RedisChannel(url, settings.namespace, self.node, limits)
-        supervisor.spawn(forever(channel.run, "the channel's reader"), "channel")
+        reader = supervisor.spawn(forever(channel.run, "the channel's reader"), "channel")
+        stack.push_async_callback(_end_channel, channel, reader)
         self._store = RedisUpdateStore(redis, settings.namespace, limits, codec.executor)
         workshop = Workshop(
             node=self.node,
@@ -274,6 +275,13 @@ class NotebookSync:
         """A document's whole state as one v1 update: from its open room, else opened for it."""
         doc = await self.live_document(key)
         return doc.get_update()
+
+
+async def _end_channel(channel: RedisChannel, reader: asyncio.Task[None] | None) -> None:
+    if reader is not None:
+        reader.cancel()
+        await asyncio.wait([reader])
+    await channel.aclose()
 
 
 def folder_name(root: Path) -> str:
