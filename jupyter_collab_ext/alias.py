@@ -18,6 +18,8 @@ import jupyter_collab_ext
 
 ALIAS = "jupyter_server_ydoc"
 
+_make_package: Any = ExtensionPackage  # it has no types
+
 
 class AliasPoint(ExtensionPoint):
     """An extension point of another name whose app is ours; our own point does all the work."""
@@ -50,7 +52,7 @@ def take_place(serverapp: ServerApp, app: ExtensionApp) -> bool:
     replaced = extensions.get(ALIAS)
     point = AliasPoint(metadata={"module": "jupyter_collab_ext", "name": ALIAS})
     point._app = app
-    package = ExtensionPackage(name=ALIAS, enabled=False)
+    package: Any = _make_package(name=ALIAS, enabled=False)
     package.enabled = True
     package.module = jupyter_collab_ext
     package.extension_points = {ALIAS: point}

@@ -28,8 +28,10 @@ SCHEMAS = Path(__file__).parent / "event_schemas"
 SESSION_ACTIONS = frozenset({"initialize", "load", "save", "overwrite", "clean"})
 
 
-def register(logger: EventLogger) -> None:
+def register(logger: EventLogger | None) -> None:
     """Make the schemas known; a schema that somebody else registered before us is left as it is."""
+    if logger is None:
+        return
     for path in sorted(SCHEMAS.glob("*.yaml")):
         try:
             logger.register_event_schema(path)
@@ -79,7 +81,8 @@ class EventRelay:
             self._emit(AWARENESS, {"roomid": LOBBY, "username": member.user, "action": "leave"})
 
     def _emit(self, schema: str, data: dict[str, Any]) -> None:
-        self._serverapp.event_logger.emit(schema_id=schema, data=data)
+        if self._serverapp.event_logger is not None:
+            self._serverapp.event_logger.emit(schema_id=schema, data=data)
 
 
 def _level(level: str) -> str:

@@ -16,6 +16,10 @@ from nbformat.sign import NotebookNotary
 
 log = logging.getLogger(__name__)
 
+# nbformat has no types.
+_read: Any = reads
+_convert: Any = nbformat.convert
+
 
 class NotebookSigner:
     """The file store's signer. Its methods take long for big notebooks and are called in threads.
@@ -25,7 +29,7 @@ class NotebookSigner:
     """
 
     def __init__(self, notary: NotebookNotary) -> None:
-        self._notary = notary
+        self._notary: Any = notary
 
     def is_trusted(self, data: bytes) -> bool:
         """Whether exactly this content was signed. False for what is not a notebook."""
@@ -45,5 +49,5 @@ class NotebookSigner:
 
 def _notebook(data: bytes) -> Any:
     # Without nbformat's validation, which can change what is read: the signature must be the contents API's.
-    notebook = reads(data.decode())
-    return notebook if notebook.get("nbformat") == 4 else nbformat.convert(notebook, 4)
+    notebook: Any = _read(data.decode())
+    return notebook if notebook.get("nbformat") == 4 else _convert(notebook, 4)

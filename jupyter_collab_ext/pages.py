@@ -70,7 +70,9 @@ def substitutes(app: JupyterCollab) -> dict[type[RequestHandler], type[RequestHa
         from jupyterlab_server.settings_handler import SettingsHandler
     except ImportError:
         return {}
-    table = {base: _page_handler(base, app) for base in (handlers.LabHandler, handlers.NotFoundHandler)}
+    table: dict[type[RequestHandler], type[RequestHandler]] = {
+        base: _page_handler(base, app) for base in (handlers.LabHandler, handlers.NotFoundHandler)
+    }
     if app.people:
         table[SettingsHandler] = _settings_handler(SettingsHandler)
     return table
@@ -106,9 +108,10 @@ def _settings_handler(base: Any) -> type[RequestHandler]:
 
         async def prepare(self) -> None:
             await ensure_async(super().prepare())
-            overrides = {name: dict(values) for name, values in self.overrides.items()}
+            handler: Any = self
+            overrides = {name: dict(values) for name, values in handler.overrides.items()}
             for name, values in QUIET_SETTINGS.items():
                 overrides[name] = {**values, **overrides.get(name, {})}
-            self.overrides = overrides
+            handler.overrides = overrides
 
     return CollabSettingsHandler

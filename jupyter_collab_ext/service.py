@@ -6,8 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
-from contextlib import AsyncExitStack
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 from jupyter_server.serverapp import ServerApp
@@ -194,7 +193,7 @@ class Service:
         segments = clean.split("/")
         if not clean or "\0" in clean or "\\" in clean or {"", ".", ".."} & set(segments):
             raise Refused("this path is not in the server's folder", 404, 4404)
-        contents = self.serverapp.contents_manager
+        contents: Any = self.serverapp.contents_manager
         try:
             if not contents.allow_hidden and await ensure_async(contents.is_hidden(clean)):
                 raise Refused(f"{clean} does not exist", 404, 4404)

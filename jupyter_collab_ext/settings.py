@@ -46,11 +46,19 @@ class Options(Protocol):
     redis_url: str
     state_dir: str
     namespace: str
-    document_save_delay: float | None
-    save_ceiling: float
-    document_cleanup_delay: float | None
-    file_poll_interval: float
     max_message_size: int
+
+    @property
+    def document_save_delay(self) -> float | None: ...
+
+    @property
+    def save_ceiling(self) -> float: ...
+
+    @property
+    def document_cleanup_delay(self) -> float | None: ...
+
+    @property
+    def file_poll_interval(self) -> float: ...
 
 
 def environment(name: str, default: T, parse: Callable[[str], T]) -> T:

@@ -49,7 +49,7 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
         if isinstance(result, Awaitable):
             await result
 
-    def check_origin(self, origin: str) -> bool:
+    def check_origin(self, origin: str = "") -> bool:  # type: ignore[override]  # the two bases name it differently
         """As for every request of Jupyter's API: the same host, an allowed origin, or a token."""
         return bool(JupyterHandler.check_origin(self, origin))
 
@@ -80,7 +80,7 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
 
     # --- the socket ---------------------------------------------------------------------------
 
-    async def open(self, room: str) -> None:  # type: ignore[override]  # tornado's takes any arguments
+    async def open(self, room: str) -> None:
         """Join the room. What is wrong with it is said by the close code."""
         self.set_nodelay(True)
         connection = cast(Any, self.ws_connection)
