@@ -227,12 +227,16 @@ class RoomRunner:
             )
 
     def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Wake up at the deadline. A timer that is earlier than needed stays: it finds nothing to do and
+        is set again, which costs less than a new one for every key."""
         deadline = self._room.deadline()
-        if deadline is not None and not self.closed.done():
-            self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
+        if deadline is None or self.closed.done():
+            return
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
