@@ -81,7 +81,7 @@ class StaleHistory:
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """The log no longer has the entry after the cursor, or the cursor's chain is not the log's: load again."""
+    """The entry after the cursor is gone, or the cursor's chain is not the log's: load again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,10 @@ ChannelEvent = EntryPublished | AwarenessPublished | ChannelRestored
 
 
 class Channel(Protocol):
-    """Pub/sub between nodes: fast, at most once. ``listener`` is called on the event loop and must not block or raise."""
+    """Pub/sub between nodes: fast, at most once.
+
+    ``listener`` is called on the event loop and must not block or raise.
+    """
 
     async def subscribe(self, document: DocumentId, listener: Callable[[ChannelEvent], None]) -> None: ...
 
@@ -206,7 +209,9 @@ class LeaseRefused:
 class LeaseStore(Protocol):
     """Leases with fencing tokens for what does not commute: compaction, and writing a folder's file."""
 
-    async def acquire(self, document: DocumentId, purpose: str, node: NodeId, ttl: float) -> LeaseGranted | LeaseRefused:
+    async def acquire(
+        self, document: DocumentId, purpose: str, node: NodeId, ttl: float
+    ) -> LeaseGranted | LeaseRefused:
         """Take or renew; a renewal by its holder keeps the fence."""
         ...
 
@@ -264,7 +269,9 @@ class FileStore(Protocol):
         """None when there is no such file."""
         ...
 
-    async def write(self, path: str, data: bytes, expected: str, *, trusted: bool = False) -> Written | FileChanged:
+    async def write(
+        self, path: str, data: bytes, expected: str, *, trusted: bool = False
+    ) -> Written | FileChanged:
         """Replace the file atomically if its content still has the digest ``expected`` (rule 16).
         ``trusted``: every cell was trusted, so sign the new content."""
         ...
@@ -276,7 +283,7 @@ class FileStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A writer's note before it replaces a file: content with this digest is ours, not an outside edit (rule 4)."""
+    """A writer's note before it replaces a file: this content is ours, no outside edit (rule 4)."""
 
     digest: str
     node: NodeId

@@ -66,9 +66,7 @@ class Tab:
     def join(self, sync: NotebookSync, key: DocumentKey = KEY, session_id: str | None = None) -> Tab:
         member = Member(UserId(f"user{id(self)}"), Role.PARTICIPANT, {"name": "Somebody"})
         self.closed = None
-        self._connection = sync.connect(
-            key, self, member, session_id=session_id, wants=frozenset({"stored"})
-        )
+        self._connection = sync.connect(key, self, member, session_id=session_id, wants=frozenset({"stored"}))
         self._connection.receive(wire.encode_sync_step1(self.doc.get_state()))
         return self
 
@@ -172,7 +170,9 @@ async def test_a_session_that_was_made_up_is_refused(folder: Path) -> None:
     ("path", "code"),
     [("missing.ipynb", 4404), ("folder", 4400), ("../outside.ipynb", 4404), ("broken.ipynb", 4400)],
 )
-async def test_what_can_not_be_opened_says_so_and_the_others_go_on(folder: Path, path: str, code: int) -> None:
+async def test_what_can_not_be_opened_says_so_and_the_others_go_on(
+    folder: Path, path: str, code: int
+) -> None:
     (folder / "root" / "folder").mkdir()
     (folder / "root" / "broken.ipynb").write_text("{ not json")
     async with running(folder) as sync:
@@ -194,7 +194,9 @@ async def test_an_edit_by_another_program_is_merged_while_somebody_types(folder:
         tab = Tab().join(sync)
         await wait_until(lambda: tab.synced and any(event.kind == "save" for event in told))
         cells: Array[Any] = tab.doc.get("cells", type=Array)
-        cells.append(Map({"id": "two", "cell_type": "markdown", "source": Text("hello"), "metadata": Map({})}))
+        cells.append(
+            Map({"id": "two", "cell_type": "markdown", "source": Text("hello"), "metadata": Map({})})
+        )
         await wait_until(lambda: sources(folder) == ["x = 1", "hello"])
         path = folder / "root" / "work.ipynb"
         outside = json.loads(path.read_text())

@@ -217,7 +217,7 @@ class Node:
         if self.room is not None and self.room.deadline() == deadline:
             self.post(ev.Tick())
 
-    def _perform(self, effect: ef.Effect) -> None:
+    def _perform(self, effect: ef.Effect) -> None:  # noqa: C901 - one flat table of all effects
         match effect:
             case ef.Send():
                 self._send((effect.connection,), effect.frame)
@@ -376,7 +376,7 @@ class Client:
             cells.insert(rng.randint(0, len(cells)), new_cell(f"cell-{token}", token))
         else:
             text = cells[rng.randrange(len(cells))]["source"]
-            # Positions between tokens only: a token cut in two by another would not be lost, but not be found.
+            # Between tokens only: a token cut in two by another is not lost, but not found either.
             spaces = [i for i, char in enumerate(str(text)) if char == " "]
             text.insert(rng.choice(spaces) if spaces else 0, f" {token}")
         self._typed = None

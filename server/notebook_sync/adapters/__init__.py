@@ -1,0 +1,1 @@
+"""The ports on real Redis, files and processes, and their memory twins."""

@@ -48,7 +48,10 @@ INNER = (
 
 
 class EmbeddedValkey:
-    """``async with`` makes this process a user of the instance in ``state_dir``/valkey; run ``watch`` meanwhile."""
+    """``async with`` makes this process a user of the instance in ``state_dir``/valkey.
+
+    Run ``watch`` meanwhile.
+    """
 
     def __init__(self, state_dir: Path, limits: Limits) -> None:
         self.directory = state_dir / "valkey"

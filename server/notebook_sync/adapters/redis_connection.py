@@ -1,11 +1,10 @@
-"""Connecting to Redis or Valkey, and refusing one that would lose work, with a sentence that says what to change."""
+"""Connecting to Redis or Valkey; one that would lose work is refused, saying what to change."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.resources
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -50,7 +49,9 @@ def client(url: str, limits: Limits, **options: Any) -> Redis:
             **options,
         )
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"redis_url {redacted(url)!r} can't be read: check host, port and options") from error
+        raise ConfigError(
+            f"redis_url {redacted(url)!r} can't be read: check host, port and options"
+        ) from error
 
 
 async def connect(url: str, limits: Limits, *, allow_memory_only: bool = False) -> Redis:
@@ -141,5 +142,3 @@ class trouble(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads as
             raise StoreUnavailable(f"the store refuses for now: {text}") from error
         if isinstance(error, exceptions.RedisError | OSError | TimeoutError):
             raise StoreUnavailable(f"the store does not answer: {type(error).__name__}") from error
-
-

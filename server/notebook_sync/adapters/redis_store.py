@@ -36,7 +36,7 @@ LOAD_TRIES = 5
 
 
 class RedisUpdateStore:
-    """``redis`` is a checked client (``redis_connection.connect``); ``executor`` runs compaction, off the loop."""
+    """``redis``: a checked client (``redis_connection.connect``); ``executor`` runs compaction."""
 
     def __init__(self, redis: Redis, namespace: str, limits: Limits, executor: Executor) -> None:
         self._redis = redis
@@ -171,14 +171,14 @@ class RedisUpdateStore:
         if answer[0] == b"OK":
             return Appended(int(answer[1]), bytes.fromhex(answer[2].decode()))
         lineage, generation = answer[1].decode(), answer[2].decode()
-        return StaleHistory(Lineage(lineage) if lineage else None, Generation(generation) if generation else None)
+        return StaleHistory(
+            Lineage(lineage) if lineage else None, Generation(generation) if generation else None
+        )
 
     async def since(self, document: DocumentId, cursor: Cursor) -> tuple[LogEntry, ...] | Trimmed:
         """See ``ports.UpdateStore``."""
         keys = [self._key(document, "meta"), self._key(document, "log")]
-        answer = await call(
-            self._redis, "jc1_since", keys, cursor.generation, cursor.seq, cursor.chain.hex()
-        )
+        answer = await call(self._redis, "jc1_since", keys, cursor.generation, cursor.seq, cursor.chain.hex())
         if answer == b"TRIMMED":
             return Trimmed()
         return tuple(_entry(entry, keys[1]) for entry in answer)

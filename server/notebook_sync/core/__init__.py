@@ -1,0 +1,1 @@
+"""The pure core: machines that take events and give effects. No sockets, no clock, no chance."""

@@ -10,7 +10,7 @@ from notebook_sync.core.lifecycle import DocumentState
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One frame to one client. ``droppable``: an update, that a resync can replace when the client is slow."""
+    """One frame to one client. ``droppable``: a resync can replace it when the client is slow."""
 
     connection: ConnectionId
     frame: bytes

@@ -130,7 +130,7 @@ class EntryArrived:
 
 @dataclass(frozen=True, slots=True)
 class LogAhead:
-    """The log has entries this room may not have seen (an entry too big for the channel, or a lost subscription)."""
+    """The log may have entries that were not heard: one too big for the channel, a lost subscription."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,10 @@ class LogUnreadable:
 
 @dataclass(frozen=True, slots=True)
 class LogRead:
-    """The answer to ``FetchEntries``: all entries after the cursor. ``trimmed``: the cursor is not in the log any more."""
+    """The answer to ``FetchEntries``: all entries after the cursor.
+
+    ``trimmed``: the cursor is not in the log any more.
+    """
 
     entries: tuple[EntryArrived, ...]
     trimmed: bool

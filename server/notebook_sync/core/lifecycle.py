@@ -51,7 +51,7 @@ class Lifecycle:
         return target in TRANSITIONS[self.state]
 
     def move(self, target: DocumentState) -> bool:
-        """Go to ``target``; False when already there. Raises ``InvariantBroken`` for a move that is not in the table."""
+        """Go to ``target``; False when already there. Raises ``InvariantBroken`` if the table forbids it."""
         if target is self.state:
             return False
         if not self.may(target):

@@ -1,4 +1,4 @@
-"""The room that has people and no document: who is on this server, and where (``JupyterLab:globalAwareness``)."""
+"""The room with people and no document: who is on this server (``JupyterLab:globalAwareness``)."""
 
 from __future__ import annotations
 

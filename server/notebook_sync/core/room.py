@@ -132,7 +132,7 @@ class Room:
         self._out.clear()
         return effects
 
-    def _dispatch(self, event: ev.Event, now: float) -> None:  # noqa: C901 - one flat table of all events
+    def _dispatch(self, event: ev.Event, now: float) -> None:  # noqa: C901, PLR0915 - one flat table of all events
         document = self._document
         match event:
             case ev.Joined():

@@ -207,7 +207,7 @@ class RoomRunner:
                 self._tell(Told("leave", self.key, "INFO", "", gone.member))
         try:
             effects = self._room.handle(event, loop.time())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the radius of a bug in a room is that room
             self._broken(event, error)
             return
         for effect in effects:
@@ -215,7 +215,7 @@ class RoomRunner:
 
     def _broken(self, event: ev.Event, error: Exception) -> None:
         """A bug, or a message that finds one: its sender goes, and if need be the room, never the server."""
-        log.exception("%s could not handle %s", self.key, type(event).__name__)
+        log.error("%s could not handle %s", self.key, type(event).__name__, exc_info=error)
         self._workshop.metrics.count("room_errors")
         if isinstance(event, ev.MessageReceived):
             connection = self._connections.get(event.connection)
