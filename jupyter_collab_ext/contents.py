@@ -56,6 +56,24 @@ class TellsChanges:
         change = Renamed(old_path.strip("/"), new_path.strip("/"))
         return self._telling(change, super().rename, old_path, new_path)  # type: ignore[misc]  # a mixin
 
+    def rename_file(self, old_path: str, new_path: str) -> Any:
+        """As the manager's; the file id follows at once, before the event of the rename is emitted."""
+        result = super().rename_file(old_path, new_path)  # type: ignore[misc]  # a mixin
+        if asyncio.iscoroutine(result):
+            return self._then_move_id(result, old_path, new_path)
+        self._move_id(old_path, new_path)
+        return result
+
+    async def _then_move_id(self, result: Coroutine[Any, Any, Any], old_path: str, new_path: str) -> Any:
+        value = await result
+        self._move_id(old_path, new_path)
+        return value
+
+    def _move_id(self, old_path: str, new_path: str) -> None:
+        service, old, new = self.collab_service(), old_path.strip("/"), new_path.strip("/")
+        if service is not None and old != new:
+            service.move_file_id(old, new)
+
     def delete(self, path: str) -> Any:
         """As the manager's, and tell."""
         return self._telling(Deleted(path.strip("/")), super().delete, path)  # type: ignore[misc]  # a mixin

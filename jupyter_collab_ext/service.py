@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import ensure_async
+from jupyter_server_fileid.manager import ArbitraryFileIdManager
 from tornado import web
 
 from jupyter_collab_ext.events import EventRelay
@@ -208,21 +210,29 @@ class Service:
     async def renamed(self, old: str, new: str) -> None:
         """A file or folder was renamed through Jupyter: file ids and open documents follow. Never raises."""
         try:
-            self._move_file_id(old, new)
             if self._engine is not None:
                 await self._engine.renamed(old, new)
         except CollabError as error:
             log.warning("%s was renamed to %s, but shared notebooks could not follow: %s", old, new, error)
 
-    def _move_file_id(self, old: str, new: str) -> None:
-        # Its own listener runs later than the answer to the request, and fails when a file that was
-        # deleted behind Jupyter's back left its id at the new path.
-        ids = self.file_ids
-        if ids.get_id(old) is None:
-            return
-        if ids.get_id(new) is not None:
-            ids.delete(new)
-        ids.move(old, new)
+    def move_file_id(self, old: str, new: str) -> None:
+        """The file or folder is at ``new`` now: move its id, and those of all files below it. Never raises.
+
+        The service's own listener does so later than a client may ask for the new path; it leaves the
+        files of a folder behind that has no id itself, and fails when a file that was deleted behind
+        Jupyter's back left its id at the new path.
+        """
+        try:
+            ids = self.file_ids
+            if isinstance(ids, ArbitraryFileIdManager):
+                ids.index(old)
+            if ids.get_id(old) is None:
+                return
+            if ids.get_id(new) is not None:
+                ids.delete(new)
+            ids.move(old, new)
+        except (ConfigError, sqlite3.Error) as error:
+            log.warning("the file id of %s could not follow it to %s: %s", old, new, error)
 
     async def deleted(self, path: str) -> None:
         """A file or folder was deleted through Jupyter. Never raises."""

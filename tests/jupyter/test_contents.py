@@ -111,7 +111,7 @@ async def test_an_id_left_by_a_file_deleted_elsewhere_does_not_stop_a_rename(
     assert service is not None
     _, stale = await session("new.ipynb")
     _, names = await session("old.ipynb")
-    await service.renamed("old.ipynb", "new.ipynb")
+    service.move_file_id("old.ipynb", "new.ipynb")
     assert service.file_ids.get_id("new.ipynb") == names["fileId"]
     assert service.file_ids.get_path(stale["fileId"]) is None
 
@@ -188,7 +188,8 @@ async def test_a_stock_put_is_merged_into_the_open_document(
         path="work.ipynb", content_type="notebook", file_format="json", copy=False
     )
     assert document is not None
-    document.ycells[0]["source"] += "  # typed"
+    source = document.ycells[0]["source"]
+    source += "  # typed"
     await until(lambda: "# typed" in path.read_text(), "the typing was saved")
     saved = nbformat.read(path, as_version=4)
     saved.cells[1].source = "y = 3"

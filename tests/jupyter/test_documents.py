@@ -58,7 +58,8 @@ async def test_what_server_code_writes_everybody_sees(
     await read(socket, is_step1)
     document = await collab.get_document(**WORK, copy=False)
     assert document is not None
-    document.ycells[0]["source"] += "  # by the server"
+    source = document.ycells[0]["source"]
+    source += "  # by the server"
     await read(socket, lambda message: message[:2] == b"\x00\x02" and b"# by the server" in message)
     await until(lambda: "# by the server" in path.read_text(), "it is in the file")
 
@@ -72,7 +73,8 @@ async def test_a_copy_keeps_what_is_written_to_itself(
     live = await collab.get_document(**WORK, copy=False)
     assert copy is not None
     assert live is not None
-    copy.ycells[0]["source"] += "  # mine"
+    source = copy.ycells[0]["source"]
+    source += "  # mine"
     assert live.source["cells"][0]["source"] == "x = 1"
     assert copy.ydoc.client_id != live.ydoc.client_id
 

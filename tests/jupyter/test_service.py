@@ -158,7 +158,8 @@ async def test_what_was_typed_is_in_the_file_after_a_stop(
         path="work.ipynb", content_type="notebook", file_format="json", copy=False
     )
     assert document is not None
-    document.ycells[0]["source"] += "  # last words"
+    source = document.ycells[0]["source"]
+    source += "  # last words"
     await read(socket, lambda message: message[:2] == b"\x00\x02" and b"# last words" in message)
     await collab.stop_extension()
     assert "# last words" in path.read_text()
