@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from pycrdt import Doc
 
+from notebook_sync.adapters.codec_worker import fresh_client_id
 from notebook_sync.adapters.embedded_valkey import EmbeddedValkey
 from notebook_sync.adapters.local_files import LocalFiles
 from notebook_sync.adapters.notebook_codec import NotebookCodec
@@ -167,7 +168,7 @@ class NotebookSync:
                 folder_name(settings.root_dir),
             ),
             metrics=self._metrics,
-            new_client_id=lambda: secrets.randbits(53),
+            new_client_id=fresh_client_id,
             connection_numbers=itertools.count(1),
             jitter=lambda: secrets.randbelow(1000) / 1000,
         )

@@ -158,8 +158,11 @@ def slim_whole(data: bytes) -> bytes:
 
 
 def fresh_client_id() -> int:
-    """A random client id, of the 53 bits that Yjs allows (rule 14)."""
-    return secrets.randbits(53) or 1
+    """A random client id (rule 14), of 32 bits as Yjs makes them.
+
+    Yjs can hold 53, but y-py 0.6 cannot: it garbles a longer id and sends the content back under it, doubled.
+    """
+    return secrets.randbits(32) or 1
 
 
 def load(state: bytes) -> Doc[Any]:
