@@ -1,4 +1,4 @@
-"""The Jupyter side of shared notebooks: it translates between Jupyter Server and ``notebook_sync``, and never decides."""
+"""The Jupyter side of shared notebooks: it translates for ``notebook_sync``, and never decides."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class AliasPoint(ExtensionPoint):
 
 
 def take_place(serverapp: ServerApp, app: ExtensionApp) -> bool:
-    """Make ``jupyter_server_ydoc`` mean ``app`` in the extension manager. True if the real one was enabled."""
+    """Make ``jupyter_server_ydoc`` mean ``app`` to the extension manager. True if that was enabled."""
     extensions: dict[str, Any] = serverapp.extension_manager.extensions
     replaced = extensions.get(ALIAS)
     point = AliasPoint(metadata={"module": "jupyter_collab_ext", "name": ALIAS})

@@ -47,7 +47,7 @@ class OpenRoom:
 
 
 class Documents:
-    """Views of shared documents. A live view is made once for each ``Doc``, so that observers stay where they are."""
+    """Views of shared documents. A live one is made once for each ``Doc``, so that observers stay on it."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -140,4 +140,3 @@ class RoomsByName:
         if document is None:
             raise RoomNotFound(f"no room {name} is open")
         return OpenRoom(name, document)
-

@@ -41,7 +41,7 @@ from notebook_sync.core.limits import Limits
 
 
 class JupyterCollab(ExtensionApp):
-    """Shared notebooks. Every trait can be set by ``--JupyterCollab.<trait>`` or ``JUPYTER_COLLAB_<TRAIT>``."""
+    """Shared notebooks. Each trait is also set by ``--JupyterCollab.X`` and ``JUPYTER_COLLAB_X``."""
 
     name = "jupyter_collab_ext"
     app_name = "Shared notebooks"
@@ -58,14 +58,18 @@ class JupyterCollab(ExtensionApp):
     document_save_delay = Float(
         allow_none=True, help="Seconds from the last edit until the file is written; None: never by itself."
     ).tag(config=True)
-    save_ceiling = Float(help="Seconds from the first unsaved edit until the file is written.").tag(config=True)
+    save_ceiling = Float(help="Seconds from the first unsaved edit until the file is written.").tag(
+        config=True
+    )
     document_cleanup_delay = Float(
         allow_none=True, help="Seconds a document stays open after its last person left; None: for ever."
     ).tag(config=True)
     file_poll_interval = Float(
         help="Seconds between looks at an open document's file for changes by other programs; 0: never."
     ).tag(config=True)
-    max_message_size = Int(help="Bytes of the largest websocket message taken from a client.").tag(config=True)
+    max_message_size = Int(help="Bytes of the largest websocket message taken from a client.").tag(
+        config=True
+    )
     disable_rtc = Bool(help="Whether JupyterLab's collaborative front end is switched off.").tag(config=True)
     server_side_execution = Bool(
         help="Whether JupyterLab asks the server to run cells; needs an extension that does."
@@ -228,7 +232,7 @@ class JupyterCollab(ExtensionApp):
             await self.service.start()
 
     async def stop_extension(self) -> None:
-        """Save and stop. Jupyter calls this twice at once (once for the alias), and again on a second signal."""
+        """Save and stop. Jupyter calls this twice at once (the alias), and again on a second signal."""
         if self.service is not None:
             await self.service.stop()
 

@@ -21,7 +21,7 @@ _lock = Lock()
 
 
 class PrometheusMetrics:
-    """The engine's ``Metrics`` port. Collectors are made at their first use and live as long as the process."""
+    """The engine's ``Metrics`` port. Collectors are made at first use and live as long as the process."""
 
     def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
         """Add ``amount`` (not negative) to the counter ``jupyter_collab_<name>_total``."""

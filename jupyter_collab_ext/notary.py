@@ -65,7 +65,7 @@ class NotebookSigner:
             log.warning("a notebook could not be signed as trusted", exc_info=True)
 
     def _signature(self, data: bytes) -> str:
-        # Without nbformat's validation, which can change what is read: the signature must be the contents API's.
+        # Without nbformat's validation, which can change what is read: signatures must be the contents API's.
         notebook = _read(data.decode())
         if notebook.get("nbformat") != 4:
             notebook = _convert(notebook, 4)

@@ -73,7 +73,9 @@ def environment(name: str, default: T, parse: Callable[[str], T]) -> T:
     try:
         return parse(text)
     except ValueError:
-        raise ConfigError(f"The environment variable {variable} is not a number; correct or unset it.") from None
+        raise ConfigError(
+            f"The environment variable {variable} can't be read; correct or unset it."
+        ) from None
 
 
 def flag(text: str) -> bool:
@@ -139,7 +141,7 @@ def sync_settings(options: Options, root_dir: str, limits: Limits | None = None)
 def _seconds(value: float | None, name: str) -> float:
     if value is None:
         return NEVER
-    if not 0 <= value:
+    if not value >= 0:  # also true of a value that is no number
         raise ConfigError(f"JupyterCollab.{name} is {value}; it must be 0 or more seconds.")
     return min(value, NEVER)
 

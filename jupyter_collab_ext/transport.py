@@ -31,7 +31,7 @@ REASON_BYTES = 123
 
 
 class Framer:
-    """Puts websocket headers before messages; remembers the last one, since a broadcast asks again and again."""
+    """Puts websocket headers before messages; remembers the last one, for which a broadcast asks often."""
 
     def __init__(self) -> None:
         self._message = b""

@@ -29,7 +29,7 @@ TEXT_MESSAGE = 1003
 
 
 class RoomHandler(WebSocketHandler, JupyterHandler):
-    """One socket of one person: it names the document, the person and the socket, the engine does the rest."""
+    """One socket of one person: it names document, person and socket; the engine does the rest."""
 
     auth_resource = "contents"
 
@@ -49,7 +49,7 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
         if isinstance(result, Awaitable):
             await result
 
-    def check_origin(self, origin: str = "") -> bool:  # type: ignore[override]  # the two bases name it differently
+    def check_origin(self, origin: str = "") -> bool:
         """As for every request of Jupyter's API: the same host, an allowed origin, or a token."""
         return bool(JupyterHandler.check_origin(self, origin))
 

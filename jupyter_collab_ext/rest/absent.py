@@ -1,4 +1,4 @@
-"""Endpoints of jupyter-collaboration that this server does not have: a clear 404 in the form its clients read."""
+"""Endpoints of jupyter-collaboration that this server does not have: a 404 in the form its clients read."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from tornado.websocket import WebSocketClientConnection
 from jupyter_collab_ext.extension import JupyterCollab
 from tests.support.jupyter_wait import closed
 
+
 @pytest_asyncio.fixture(autouse=True)
 async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
     """The server lives in the loop that pytest-asyncio runs the test in."""
@@ -60,7 +61,8 @@ def collab(server: Any) -> JupyterCollab:
     """Our app."""
     app = server.extension_manager.extension_points["jupyter_collab_ext"].app
     assert isinstance(app, JupyterCollab)
-    assert app.service is not None and app.service.failure is None
+    assert app.service is not None
+    assert app.service.failure is None
     return app
 
 

@@ -1,4 +1,4 @@
-"""Renames and deletes by the contents API reach the engine within the request; a stock save rolls nobody back."""
+"""What the contents API does reaches the engine within the request; a stock save rolls nobody back."""
 
 from __future__ import annotations
 
@@ -129,7 +129,9 @@ async def test_listing_copying_and_saving_tell_nothing(
 ) -> None:
     notebook("folder/work.ipynb")
     await jp_fetch("api/contents", "folder")
-    await jp_fetch("api/contents", "folder", method="POST", body=json.dumps({"copy_from": "folder/work.ipynb"}))
+    await jp_fetch(
+        "api/contents", "folder", method="POST", body=json.dumps({"copy_from": "folder/work.ipynb"})
+    )
     assert told == []
 
 

@@ -71,7 +71,8 @@ async def test_opening_is_initialize_then_load(
 async def test_a_person_is_in_the_lobby_once(dial: Any, heard: list[dict[str, Any]], cookie: str) -> None:
     headers = {"Authorization": "", "Cookie": cookie}
     tabs = [
-        await dial("api/collaboration/room", "JupyterLab:globalAwareness", headers=dict(headers)) for _ in range(2)
+        await dial("api/collaboration/room", "JupyterLab:globalAwareness", headers=dict(headers))
+        for _ in range(2)
     ]
     await until(lambda: len(heard) == 1, "the join is heard")
     tabs[0].close()

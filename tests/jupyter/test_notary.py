@@ -64,7 +64,9 @@ async def test_the_database_stays_in_its_thread(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b'{"nbformat": "x"}'])
-async def test_what_is_no_notebook_is_not_trusted_and_raises_nothing(notary: NotebookNotary, data: bytes) -> None:
+async def test_what_is_no_notebook_is_not_trusted_and_raises_nothing(
+    notary: NotebookNotary, data: bytes
+) -> None:
     signer = NotebookSigner(notary)
     signer.sign(data)
     assert not signer.is_trusted(data)

@@ -50,7 +50,9 @@ def jp_server_config(jp_server_config: dict[str, Any], tmp_path: Path) -> dict[s
 async def page_config(jp_fetch: Any, *parts: str) -> dict[str, Any]:
     """The configuration in JupyterLab's page."""
     answer = await jp_fetch(*(parts or ("lab",)))
-    found = re.search(r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', answer.body.decode(), re.DOTALL)
+    found = re.search(
+        r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', answer.body.decode(), re.DOTALL
+    )
     assert found is not None
     config = json.loads(found.group(1))
     assert isinstance(config, dict)

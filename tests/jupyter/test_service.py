@@ -133,9 +133,7 @@ async def test_no_start_after_a_stop(unstarted: Service) -> None:
     assert unstarted.engine is None
 
 
-async def test_sockets_are_told_that_the_server_goes(
-    room: Any, notebook: Any, collab: JupyterCollab
-) -> None:
+async def test_sockets_are_told_that_the_server_goes(room: Any, notebook: Any, collab: JupyterCollab) -> None:
     from tests.support.jupyter_wait import closed, read
 
     notebook("work.ipynb")

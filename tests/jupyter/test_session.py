@@ -50,7 +50,10 @@ async def test_get_is_not_allowed(jp_fetch: Any, server: Any) -> None:
 
 async def test_without_login(jp_fetch: Any, server: Any) -> None:
     request = jp_fetch(
-        "api/collaboration/session/work.ipynb", method="PUT", body="{}", headers={"Authorization": "token wrong"}
+        "api/collaboration/session/work.ipynb",
+        method="PUT",
+        body="{}",
+        headers={"Authorization": "token wrong"},
     )
     assert await refused(request) == 403
 
@@ -70,7 +73,9 @@ async def test_without_login(jp_fetch: Any, server: Any) -> None:
 )
 async def test_bad_body_gets_a_sentence(jp_fetch: Any, server: Any, body: str, says: str) -> None:
     with pytest.raises(HTTPClientError) as error:
-        await jp_fetch("api/collaboration/session/work.ipynb", method="PUT", body=body, allow_nonstandard_methods=True)
+        await jp_fetch(
+            "api/collaboration/session/work.ipynb", method="PUT", body=body, allow_nonstandard_methods=True
+        )
     assert error.value.code == 400
     assert error.value.response is not None
     assert says in json.loads(error.value.response.body)["message"]
@@ -78,7 +83,12 @@ async def test_bad_body_gets_a_sentence(jp_fetch: Any, server: Any, body: str, s
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("folder", 400), ("../outside.ipynb", 404), ("folder/../../outside.ipynb", 404), (".hidden/x.ipynb", 404)],
+    [
+        ("folder", 400),
+        ("../outside.ipynb", 404),
+        ("folder/../../outside.ipynb", 404),
+        (".hidden/x.ipynb", 404),
+    ],
 )
 async def test_not_a_document_s_path(
     jp_fetch: Any, server: Any, notebook: Callable[..., Path], path: str, status: int

@@ -59,7 +59,7 @@ def test_environment_beats_defaults_and_config_beats_environment(monkeypatch: py
 
 def test_an_environment_variable_that_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTER_COLLAB_SAVE_CEILING", "five")
-    with pytest.raises(ConfigError, match="JUPYTER_COLLAB_SAVE_CEILING is not a number"):
+    with pytest.raises(ConfigError, match="JUPYTER_COLLAB_SAVE_CEILING can't be read"):
         sync_settings(app(), "/root")
 
 
@@ -90,7 +90,11 @@ def test_stock_section_is_adopted_unless_ours_says_otherwise() -> None:
     configured = app()
     config = Config(
         {
-            "YDocExtension": {"document_save_delay": DeferredConfigString("2.5"), "disable_rtc": True, "ystore_class": "x"},
+            "YDocExtension": {
+                "document_save_delay": DeferredConfigString("2.5"),
+                "disable_rtc": True,
+                "ystore_class": "x",
+            },
             "JupyterCollab": {"disable_rtc": False},
         }
     )

@@ -122,7 +122,8 @@ async def test_lobby_needs_no_session(dial: Any, server: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["json:notebook:unknown-id", "no-room", "json:notebook", "JupyterLab:other", "%00", "json:notebook:"]
+    "name",
+    ["json:notebook:unknown-id", "no-room", "json:notebook", "JupyterLab:other", "%00", "json:notebook:"],
 )
 async def test_no_such_room_is_4404(dial: Any, server: Any, name: str) -> None:
     socket = await dial("api/collaboration/room", name)
@@ -231,7 +232,8 @@ async def test_a_text_message_is_refused(room: Any, notebook: Callable[..., Path
 
 
 @pytest.mark.parametrize(
-    "frame", [b"\x00\x02\x05abc", b"\x00\x07\x00", b"\x63", b"\x00\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b""]
+    "frame",
+    [b"\x00\x02\x05abc", b"\x00\x07\x00", b"\x63", b"\x00\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b""],
 )
 async def test_a_malformed_frame_hurts_its_sender_only(
     room: Any, notebook: Callable[..., Path], frame: bytes
@@ -284,9 +286,7 @@ async def test_a_client_that_vanishes_leaves_the_room(
     await until(lambda: collab.current_activity() == [], "the person has left")
 
 
-async def test_typing_counts_as_activity(
-    room: Any, notebook: Callable[..., Path], server: Any
-) -> None:
+async def test_typing_counts_as_activity(room: Any, notebook: Callable[..., Path], server: Any) -> None:
     from datetime import UTC, datetime
 
     notebook("work.ipynb")
