@@ -34,6 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.timeout(BUILD_AND_RUN))
+            item.add_marker(pytest.mark.interop)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 from tests.interop.conftest import StartServer
 from tests.interop.driver import DRIVERS, Driver
 from tests.interop.environments import PythonEnvironment
-from tests.support.stock_server import JupyterProcess, eventually
+from tests.support.stock_server import JupyterProcess
+from tests.support.waiting import eventually
 
 CHAT_EVENTS = "https://schema.jupyter.org/jupyterlab_chat/room/v1"
 

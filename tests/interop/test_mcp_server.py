@@ -20,7 +20,8 @@ from tests.interop.conftest import (
 )
 from tests.interop.driver import DRIVERS, Driver
 from tests.interop.environments import PythonEnvironment, client_environment
-from tests.support.stock_server import JupyterProcess, eventually
+from tests.support.stock_server import JupyterProcess
+from tests.support.waiting import eventually
 
 Tool = Callable[..., str]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.interop.conftest import OpenNotebook, cells_on_disk, output_texts, sources, write_notebook
 from tests.interop.driver import Driver
-from tests.support.stock_server import JupyterProcess, eventually
+from tests.support.stock_server import JupyterProcess
+from tests.support.waiting import eventually
 
 
 def test_cells_edited_by_one_reach_the_other_and_the_file(

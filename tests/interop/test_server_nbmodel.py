@@ -15,7 +15,8 @@ from tests.interop.conftest import (
     write_notebook,
 )
 from tests.interop.environments import PythonEnvironment
-from tests.support.stock_server import JupyterProcess, eventually
+from tests.support.stock_server import JupyterProcess
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

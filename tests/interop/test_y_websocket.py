@@ -7,7 +7,8 @@ from typing import Any
 
 from tests.interop.conftest import OpenNode, cells_on_disk, sources, write_notebook
 from tests.interop.driver import Driver
-from tests.support.stock_server import JupyterProcess, eventually
+from tests.support.stock_server import JupyterProcess
+from tests.support.waiting import eventually
 
 
 def test_two_providers_sync_both_ways_and_the_file_follows(

@@ -12,7 +12,8 @@ from tests.interop.conftest import OpenNode, cells_on_disk, sources, write_noteb
 from tests.interop.driver import DRIVERS, Driver
 from tests.interop.environments import client_environment
 from tests.interop.test_y_websocket import synced
-from tests.support.stock_server import JupyterProcess, eventually
+from tests.support.stock_server import JupyterProcess
+from tests.support.waiting import eventually
 
 OpenYpy = Callable[[str, str], Driver]
 

@@ -14,37 +14,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
 import httpx
 
-T = TypeVar("T")
+from tests.support.waiting import eventually
 
 START_TIMEOUT = 90.0
 """Seconds until a server must answer, on a busy machine."""
 STOP_TIMEOUT = 25.0
-PAUSE = 0.05
-
-
-def eventually(
-    probe: Callable[[], T], *, timeout: float = 30.0, what: str = "the condition", pause: float = PAUSE
-) -> T:
-    """Ask ``probe`` until it answers something true, and return that.
-
-    Raises AssertionError, naming ``what`` and the last answer, after ``timeout`` seconds.
-    """
-    deadline = time.monotonic() + timeout
-    while True:
-        answer = probe()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come true in {timeout:.0f} s; last answer: {answer!r}")
-        time.sleep(pause)  # between two looks at a condition with a deadline
 
 
 def free_port() -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PAUSE = 0.05
 
@@ -33,3 +36,18 @@ async def each(pause: float, seconds: float, act: Callable[[], Awaitable[None]])
     while time.monotonic() < deadline:
         await act()
         await asyncio.sleep(pause)
+
+
+def eventually(probe: Callable[[], T], *, timeout: float = 30.0, what: str = "the condition") -> T:
+    """Ask ``probe`` until it answers something true, and return that.
+
+    Raises AssertionError, naming ``what`` and the last answer, after ``timeout`` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come true in {timeout:.0f} s; last answer: {answer!r}")
+        time.sleep(PAUSE)
