@@ -23,8 +23,15 @@ if TYPE_CHECKING:
 WHICH = "Give either room_id, or all of path, content_type and file_format."
 
 
+NO_FILE = 4404
+
+
 class RoomNotFound(LookupError):
     """There is no open room of this name."""
+
+
+class NoFile(ValueError):
+    """A room's name means no file that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +74,16 @@ class Documents:
 
         With ``copy`` the view is a copy, and what is written into it stays there; without, what is
         written is an edit that everybody sees. None if the document is not open; with ``create`` it is
-        opened then. Raises ``ValueError`` for a wrong choice of arguments or a room that can't be.
+        opened then. Without, None also for a room whose file is not known: others remember a room's name
+        for longer than it lives, and then try the path. Raises ``ValueError`` for a wrong choice of
+        arguments or a room that can't be.
         """
-        key = await self._key(path, content_type, file_format, room_id)
+        try:
+            key = await self._key(path, content_type, file_format, room_id)
+        except NoFile:
+            if create:
+                raise
+            return None
         if not create and not self._is_open(key):
             return None
         sync = await self._service.sync()
@@ -94,7 +108,8 @@ class Documents:
                 raise ValueError(WHICH)
             key, _ = await self._service.room(room_id)
         except Refused as refused:
-            raise ValueError(str(refused)) from None
+            no_file = room_id is not None and refused.close_code == NO_FILE
+            raise (NoFile if no_file else ValueError)(str(refused)) from None
         if key is None:
             raise ValueError("the global awareness has no document")
         return key

@@ -95,14 +95,18 @@ async def test_text_is_text(collab: JupyterCollab, jp_root_dir: Path) -> None:
         {"path": "work.ipynb"},
         {"path": "work.ipynb", "content_type": "notebook"},
         {"room_id": "json:notebook:x", "path": "work.ipynb"},
-        {"room_id": "json:notebook:unknown"},
+        {"room_id": "json:notebook:unknown", "create": True},
         {"room_id": "JupyterLab:globalAwareness"},
         {"path": "../x", "content_type": "notebook", "file_format": "json"},
     ],
 )
-async def test_a_wrong_choice_of_arguments_says_so(collab: JupyterCollab, which: dict[str, str]) -> None:
+async def test_a_wrong_choice_of_arguments_says_so(collab: JupyterCollab, which: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r".+"):
         await collab.get_document(**which)  # type: ignore[arg-type]  # what is tested
+
+
+async def test_a_room_of_another_life_is_not_found(collab: JupyterCollab) -> None:
+    assert await collab.get_document(room_id="json:notebook:unknown") is None
 
 
 @pytest.mark.parametrize("name", ["json:notebook:unknown", "nonsense", "JupyterLab:globalAwareness"])
