@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from jupyter_collab_ext.service import Service
 
 WHICH = "Give either room_id, or all of path, content_type and file_format."
-
-
 NO_FILE = 4404
+"""The close code of a room without a file."""
 
 
 class RoomNotFound(LookupError):

@@ -89,6 +89,7 @@ class Service:
             return
         self._starter = asyncio.current_task()
         try:
+            _ = self.file_ids
             self._engine = await self._stack.enter_async_context(self._make(self.events))
         except ConfigError as error:
             self._fail(str(error))

@@ -169,12 +169,6 @@ def redacted(url: str | None) -> str:
     return urlunsplit((parts.scheme, f"***@{host}" if "@" in parts.netloc else host, parts.path, "", ""))
 
 
-def secrets_of(url: str | None) -> tuple[str, ...]:
-    """What must not appear in a log: the URL's password as written in it."""
-    password = urlsplit(url).password if url else None
-    return (password,) if password else ()
-
-
 def describe(settings: SyncSettings) -> dict[str, Any]:
     """The settings for people who run the server, without secrets."""
     return {

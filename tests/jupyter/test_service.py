@@ -92,6 +92,20 @@ async def test_a_failed_start_stops_the_server_and_says_why(
     assert says.encode() in answer.value.response.body
 
 
+class TestWithoutFileIds:
+    """With the file id service switched off by the user."""
+
+    @pytest.fixture
+    def extensions(self) -> dict[str, bool]:
+        return {"jupyter_collab_ext": True, "jupyter_server_fileid": False, "jupyter_server_terminals": False}
+
+    async def test_the_sentence_says_what_to_enable(self, unstarted: Service, jp_serverapp: Any) -> None:
+        jp_serverapp.stop = lambda from_signal=False: None
+        await unstarted.start()
+        assert unstarted.failure is not None
+        assert "jupyter server extension enable jupyter_server_fileid" in unstarted.failure
+
+
 async def test_stopping_while_starting_ends_the_start(unstarted: Service) -> None:
     reached = asyncio.Event()
     cleaned = asyncio.Event()

@@ -16,7 +16,6 @@ from jupyter_collab_ext.settings import (
     describe,
     flag,
     redacted,
-    secrets_of,
     sync_settings,
 )
 from notebook_sync.core.errors import ConfigError
@@ -138,11 +137,6 @@ def test_flag_takes_no_guess() -> None:
 )
 def test_redacted(url: str | None, shown: str) -> None:
     assert redacted(url) == shown
-
-
-def test_secrets_of_a_url() -> None:
-    assert secrets_of("redis://ann:geheim@h") == ("geheim",)
-    assert secrets_of("redis://h") == secrets_of(None) == ()
 
 
 def test_nothing_of_the_password_is_shown() -> None:
