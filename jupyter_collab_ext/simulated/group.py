@@ -88,7 +88,11 @@ class Group:
     ) -> None:
         for client in self.clients:
             await client.close()
-        await self._tasks.__aexit__(kind, error, trace)
+        if isinstance(error, Exception):
+            # the clients end by themselves now; the body's error goes on as it is, in no group
+            await self._tasks.__aexit__(None, None, None)
+        else:
+            await self._tasks.__aexit__(kind, error, trace)
 
     async def join(self, browser: Browser, name: str = "Newcomer") -> CollabClient:
         """One more watcher, with an empty document: what a fresh joiner sees."""
