@@ -15,7 +15,7 @@ from typing import Any
 
 from jupyter_ydoc import YNotebook
 from pycrdt import Doc
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from jupyter_collab_ext.simulated import frames
@@ -65,12 +65,9 @@ class RoomSocket(WebSocketHandler):
 
     def open(self, name: str) -> None:
         self.set_nodelay(True)
-        path = self._root / name.split(":", 2)[2].replace("--", "/")
-        if not path.is_file():
-            raise HTTPError(404)
-        self._room = (
-            self._rooms.setdefault(name, Room(path)) if name not in self._rooms else self._rooms[name]
-        )
+        if name not in self._rooms:
+            self._rooms[name] = Room(self._root / name.split(":", 2)[2].replace("--", "/"))
+        self._room = self._rooms[name]
         self._room.sockets.add(self)
         self.hand(frames.sync_step1(self._room.doc.get_state()))
 
@@ -97,16 +94,21 @@ class RoomSocket(WebSocketHandler):
         self._room.sockets.discard(self)
 
 
-async def serve(port: int, root: Path) -> None:
-    """Serve the notebooks below ``root`` until the process is ended."""
+def application(root: Path) -> Application:
+    """The relay for the notebooks below ``root``."""
     rooms: dict[str, Room] = {}
-    Application(
+    return Application(
         [
             (r"/api/collaboration/session/(.+)", Session),
             (r"/api/collaboration/room/(.+)", RoomSocket, {"root": root, "rooms": rooms}),
             (r"/api/status", Status),
         ]
-    ).listen(port, "127.0.0.1")
+    )
+
+
+async def serve(port: int, root: Path) -> None:
+    """Serve until the process is ended."""
+    application(root).listen(port, "127.0.0.1")
     await asyncio.Event().wait()
 
 

@@ -113,21 +113,29 @@ def awareness_update(entries: Iterable[PeerState]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class SyncStep1:
+    """What the server has; it wants the rest."""
+
     state_vector: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class SyncStep2:
+    """The answer to a step 1: all that was missing."""
+
     update: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class SyncUpdate:
+    """An edit of somebody."""
+
     update: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class AwarenessUpdate:
+    """Who is there, and where."""
+
     entries: tuple[PeerState, ...]
 
 

@@ -7,10 +7,14 @@ a root map ``meta`` and a root map ``state``. Indexes into text are bytes of its
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pycrdt import Array, Assoc, Doc, Map, StickyIndex, Text
+from pycrdt import Array, Doc, Map, Text, TextEvent
+
+from jupyter_collab_ext.simulated.frames import decode_state_vector
 
 AnyDoc = Doc[Any]
 Cell = Map[Any]
@@ -89,47 +93,72 @@ def _output(**fields: Any) -> Cell:
     return Map(fields)
 
 
-@dataclass(slots=True)
 class Caret:
-    """Where a person types in a cell. It sticks to the character on its left, as an editor's caret does:
-    what others insert elsewhere moves it, what they insert just behind it does not."""
+    """Where a person types in a cell, as a byte index that follows the edits of others.
 
-    text: Text
-    _place: StickyIndex | None = None
-    _start: int = 0
+    It keeps to the character on its left, as an editor's caret does: what others insert before it moves
+    it, what they insert just behind it does not. ``release()`` it when it is no longer needed.
+    (pycrdt's own sticky indexes fail in text with characters of more than one byte.)
+    """
 
-    @classmethod
-    def at(cls, text: Text, index: int) -> Caret:
-        """A caret at byte ``index`` of ``text``."""
-        caret = cls(text, None, index)
-        caret._stick(index)
-        return caret
+    def __init__(self, text: Text, index: int) -> None:
+        self.text = text
+        self.index = index
+        self._own = False
+        self._subscription = text.observe(self._on_change)
 
-    @property
-    def index(self) -> int:
-        """The caret's byte index now."""
-        return self._start if self._place is None else self._place.get_index()
+    def release(self) -> None:
+        """Follow no more edits."""
+        self.text.unobserve(self._subscription)
 
     def type(self, key: str) -> None:
         """Insert ``key`` (one character) as one update."""
-        index = self.index
-        self.text.insert(index, key)
-        self._stick(index + len(key.encode()))
+        with self._edit():
+            self.text.insert(self.index, key)
+        self.index += len(key.encode())
 
     def backspace(self) -> None:
         """Delete the one-byte character on the caret's left as one update."""
-        index = self.index
-        del self.text[index - 1 : index]
-        self._stick(index - 1)
+        with self._edit():
+            del self.text[self.index - 1 : self.index]
+        self.index -= 1
 
-    def position(self) -> dict[str, Any] | None:
-        """The caret as a relative position for awareness, None at a start without a left neighbour."""
-        return None if self._place is None else self._place.to_json()
+    @contextmanager
+    def _edit(self) -> Iterator[None]:
+        self._own = True
+        try:
+            yield
+        finally:
+            self._own = False
 
-    def _stick(self, index: int) -> None:
-        # at index 0 there is no character to stick to, and 0 is right whatever others insert behind it
-        self._start = 0
-        self._place = self.text.sticky_index(index, Assoc.BEFORE) if index else None
+    def _on_change(self, event: TextEvent) -> None:
+        if not self._own:
+            self.index = _follow(self.index, event.delta)  # type: ignore[attr-defined]  # absent in its types
+
+
+def _follow(index: int, delta: list[dict[str, Any]]) -> int:
+    """Where byte ``index`` is after ``delta``, keeping to what is on its left."""
+    at = 0
+    for step in delta:
+        if at >= index:
+            break
+        match step:
+            case {"retain": int(length)}:
+                at += length
+            case {"insert": str(text)}:
+                length = len(text.encode())
+                at, index = at + length, index + length
+            case {"delete": int(length)}:
+                index -= min(length, index - at)
+    return index
+
+
+def typed_position(doc: AnyDoc) -> dict[str, Any]:
+    """The place just behind the last character that this document's own client inserted, as carets are
+    told in awareness."""
+    clock = decode_state_vector(doc.get_state()).get(doc.client_id, 0)
+    item = {"client": doc.client_id, "clock": max(0, clock - 1)}
+    return {"type": None, "tname": None, "item": item, "assoc": -1}
 
 
 def line_starts(text: Text) -> list[int]:

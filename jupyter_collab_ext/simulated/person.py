@@ -145,12 +145,12 @@ class Person:
 
     def _type_word(self, text: Text) -> None:
         word = self._new_word("t")
-        caret = edits.Caret.at(text, self._rng.choice(edits.line_starts(text)))
+        caret = edits.Caret(text, self._rng.choice(edits.line_starts(text)))
 
         def press(key: str) -> Callable[[], None]:
             def pressed() -> None:
                 caret.type(key)
-                self._show_caret(caret)
+                self._show_caret()
 
             return pressed
 
@@ -158,7 +158,7 @@ class Person:
             press("\n")()
             self.deeds.words += 1
             self._log.wrote(word, self.number, time.monotonic())
-            self._last_word = (caret, word)
+            self._remember((caret, word))
 
         self._keys.extend(press(letter) for letter in word)
         self._keys.append(last_key)
@@ -167,16 +167,27 @@ class Person:
         if self._last_word is None:
             return
         caret, word = self._last_word
-        self._last_word = None
+        self._last_word = None  # its caret is still at work
         self._log.deleted(word, time.monotonic())
-        self._keys.extend(caret.backspace for _ in range(len(word) + 1))
+        self._keys.extend(caret.backspace for _ in range(len(word)))
+
+        def last_key() -> None:
+            caret.backspace()
+            caret.release()
+
+        self._keys.append(last_key)
+
+    def _remember(self, word: tuple[edits.Caret, str] | None) -> None:
+        if self._last_word is not None:
+            self._last_word[0].release()
+        self._last_word = word
 
     def _new_word(self, kind: str) -> str:
         self._words_made += 1
         return token(kind, self.number, self._words_made)
 
-    def _show_caret(self, caret: edits.Caret) -> None:
-        place = caret.position()
+    def _show_caret(self) -> None:
+        place = edits.typed_position(self._doc)
         self.client.set_awareness(
             "cursors", [{"anchor": place, "head": place, "primary": True, "empty": True}]
         )
@@ -211,8 +222,8 @@ class Person:
         id = self._own.pop(self._rng.randrange(len(self._own)))
         _, cell = edits.find_cell(self._doc, id)
         self._strike(str(cell["source"]), *(str(output) for output in cell["outputs"].to_py() or ()))
+        self._remember(None)  # its caret may be in this cell
         edits.delete_cell(self._doc, id)
-        self._last_word = None
         self.deeds.cells_deleted += 1
 
     def _move_cell(self) -> None:
@@ -221,9 +232,8 @@ class Person:
 
     def _move_own(self) -> None:
         to = self._rng.randrange(len(edits.cells(self._doc)))
+        self._remember(None)  # its caret may be in the original, which the move deletes
         edits.move_cell(self._doc, self._rng.choice(self._own), to)
-        # the caret of the last word may point into the deleted original
-        self._last_word = None
         self.deeds.cells_moved += 1
 
     # --- runs ----------------------------------------------------------------------------------
