@@ -11,14 +11,14 @@ from typing import Any
 import nbformat
 import pytest
 import pytest_asyncio
-from pytest_jupyter.jupyter_server import *  # noqa: F403  # fixtures, and only for the tests of this folder
+from pytest_jupyter.jupyter_server import *  # noqa: F403  # fixtures, only for the tests of this folder
 from tornado.websocket import WebSocketClientConnection
 
 from jupyter_collab_ext.extension import JupyterCollab
 from tests.support.jupyter_wait import closed
 
 
-@pytest_asyncio.fixture(autouse=True)
+@pytest_asyncio.fixture(autouse=True)  # type: ignore[no-redef]  # in place of pytest-jupyter's
 async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
     """The server lives in the loop that pytest-asyncio runs the test in."""
     yield asyncio.get_running_loop()
@@ -36,7 +36,7 @@ def collab_config() -> dict[str, Any]:
     return {}
 
 
-@pytest.fixture
+@pytest.fixture  # type: ignore[no-redef]  # in place of pytest-jupyter's
 def jp_server_config(
     extensions: dict[str, bool], collab_config: dict[str, Any], tmp_path: Path
 ) -> dict[str, Any]:
@@ -109,7 +109,7 @@ async def dial(jp_ws_fetch: Fetch, server: Any) -> AsyncIterator[Fetch]:
     opened: list[WebSocketClientConnection] = []
 
     async def connect(*parts: str, **options: Any) -> WebSocketClientConnection:
-        socket = await jp_ws_fetch(*parts, **options)
+        socket: WebSocketClientConnection = await jp_ws_fetch(*parts, **options)
         opened.append(socket)
         return socket
 

@@ -6,10 +6,11 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nbformat
 import pytest
+from jupyter_ydoc import YNotebook
 from pycrdt import Doc
 
 from jupyter_collab_ext.extension import JupyterCollab
@@ -190,7 +191,7 @@ async def test_a_stock_put_is_merged_into_the_open_document(
         path="work.ipynb", content_type="notebook", file_format="json", copy=False
     )
     assert document is not None
-    source = document.ycells[0]["source"]
+    source = cast(YNotebook, document).ycells[0]["source"]
     source += "  # typed"
     await until(lambda: "# typed" in path.read_text(), "the typing was saved")
     saved = nbformat.read(path, as_version=4)

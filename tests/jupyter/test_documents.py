@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from jupyter_ydoc import YNotebook, YUnicode
@@ -13,7 +13,7 @@ from jupyter_collab_ext.documents import RoomNotFound
 from jupyter_collab_ext.extension import JupyterCollab
 from tests.support.jupyter_wait import read, until
 
-WORK = {"path": "work.ipynb", "content_type": "notebook", "file_format": "json"}
+WORK: dict[str, Any] = {"path": "work.ipynb", "content_type": "notebook", "file_format": "json"}
 
 
 def is_step1(message: bytes) -> bool:
@@ -58,7 +58,7 @@ async def test_what_server_code_writes_everybody_sees(
     await read(socket, is_step1)
     document = await collab.get_document(**WORK, copy=False)
     assert document is not None
-    source = document.ycells[0]["source"]
+    source = cast(YNotebook, document).ycells[0]["source"]
     source += "  # by the server"
     await read(socket, lambda message: message[:2] == b"\x00\x02" and b"# by the server" in message)
     await until(lambda: "# by the server" in path.read_text(), "it is in the file")
@@ -73,7 +73,7 @@ async def test_a_copy_keeps_what_is_written_to_itself(
     live = await collab.get_document(**WORK, copy=False)
     assert copy is not None
     assert live is not None
-    source = copy.ycells[0]["source"]
+    source = cast(YNotebook, copy).ycells[0]["source"]
     source += "  # mine"
     assert live.source["cells"][0]["source"] == "x = 1"
     assert copy.ydoc.client_id != live.ydoc.client_id
@@ -102,7 +102,7 @@ async def test_text_is_text(collab: JupyterCollab, jp_root_dir: Path) -> None:
 )
 async def test_a_wrong_choice_of_arguments_says_so(collab: JupyterCollab, which: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        await collab.get_document(**which)  # type: ignore[arg-type]  # what is tested
+        await collab.get_document(**which)
 
 
 async def test_a_room_of_another_life_is_not_found(collab: JupyterCollab) -> None:

@@ -22,7 +22,7 @@ def notary(tmp_path: Path) -> NotebookNotary:
 def content(source: str = "x = 1") -> bytes:
     """A notebook's file content, the same each time."""
     cell = nbformat.v4.new_code_cell(source, id="a1")
-    return nbformat.writes(nbformat.v4.new_notebook(cells=[cell])).encode()
+    return str(nbformat.writes(nbformat.v4.new_notebook(cells=[cell]))).encode()
 
 
 async def test_what_was_signed_is_trusted(notary: NotebookNotary) -> None:

@@ -15,7 +15,8 @@ import pytest
 from pycrdt import Array, Doc, create_sync_message, create_update_message, handle_sync_message
 from websockets.sync.client import connect
 
-from tests.support.stock_server import JupyterProcess, eventually, free_port
+from tests.support.stock_server import JupyterProcess, free_port
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.system
 

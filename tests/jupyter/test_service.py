@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from jupyter_ydoc import YNotebook
 from tornado.httpclient import HTTPClientError
 
 from jupyter_collab_ext import service as service_module
@@ -170,7 +171,7 @@ async def test_what_was_typed_is_in_the_file_after_a_stop(
         path="work.ipynb", content_type="notebook", file_format="json", copy=False
     )
     assert document is not None
-    source = document.ycells[0]["source"]
+    source = cast(YNotebook, document).ycells[0]["source"]
     source += "  # last words"
     await read(socket, lambda message: message[:2] == b"\x00\x02" and b"# last words" in message)
     await collab.stop_extension()

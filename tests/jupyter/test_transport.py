@@ -17,7 +17,7 @@ from tornado.web import Application
 from tornado.websocket import WebSocketClientConnection, WebSocketHandler, websocket_connect
 
 from jupyter_collab_ext.transport import WHOLE_FRAME, Framer, IdleWatch, SocketTransport, header
-from tests.support.jupyter_wait import DEADLINE, closed, until
+from tests.support.jupyter_wait import DEADLINE, closed, paced, until
 
 
 class Handler(WebSocketHandler):
@@ -72,7 +72,7 @@ async def received(client: WebSocketClientConnection, count: int, pause: float =
             message = await client.read_message()
             assert isinstance(message, bytes)
             got.append(message)
-            await asyncio.sleep(pause)
+            await paced(pause)
     return got
 
 
@@ -112,7 +112,7 @@ async def test_order_when_writing_and_reading_mix(
         for message in sent:
             transport.write(message)
             if chance.random() < 0.2:
-                await asyncio.sleep(0.002)
+                await paced(0.002)
 
     async def read() -> None:
         got.extend(await received(client, len(sent), pause=0.0005))
@@ -140,7 +140,7 @@ async def test_drained_is_called_once_when_all_is_taken(
     transport.write(bytes(3_000_000))
     assert transport.backlog > 0
     transport.when_drained(lambda: backlogs.append(transport.backlog))
-    await asyncio.sleep(0)
+    await paced(0)
     assert backlogs == []
     await received(client, 1)
     await until(lambda: bool(backlogs), "the callback was called")
@@ -181,7 +181,7 @@ async def test_a_closed_socket_takes_anything(
 ) -> None:
     transport, client = pair
     transport.write(bytes(3_000_000))
-    client.protocol.stream.close()
+    cast(Any, client.protocol).stream.close()
     await until(transport._stream.closed, "the server noticed")
     transport.write(b"late")
     transport.close(1001, "late")

@@ -10,6 +10,8 @@ import pytest
 from tornado.httpclient import HTTPClientError
 from tornado.websocket import WebSocketClientConnection
 
+from tests.support.waiting import wait_until
+
 DEADLINE = 20.0
 """Seconds that a test waits for something that takes milliseconds on a quiet machine."""
 
@@ -41,9 +43,11 @@ async def read(socket: WebSocketClientConnection, wanted: Callable[[bytes], bool
 
 async def until(condition: Callable[[], bool], what: str) -> None:
     """Wait until ``condition`` holds."""
-    try:
-        async with asyncio.timeout(DEADLINE):
-            while not condition():
-                await asyncio.sleep(0.01)  # noqa: ASYNC110  # the condition is not an event of this loop
-    except TimeoutError:
-        raise AssertionError(f"never happened: {what}") from None
+    await wait_until(condition, DEADLINE, what)
+
+
+async def paced(seconds: float) -> None:
+    """Let ``seconds`` pass, as one who reads or writes slowly does."""
+    passed = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, passed.set)
+    await passed.wait()
