@@ -17,7 +17,8 @@ from typing import Any
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import ServerApp
 from jupyter_ydoc.ybasedoc import YBaseDoc
-from traitlets import Bool, Float, Int, Unicode, default
+from traitlets import Bool, Bunch, Float, Int, Unicode, default, observe
+from traitlets.config import Config
 
 from jupyter_collab_ext import alias, contents, events, identity, pages, routing, sessions
 from jupyter_collab_ext.documents import Documents, RoomsByName
@@ -29,6 +30,7 @@ from jupyter_collab_ext.rest.status import StatusHandler
 from jupyter_collab_ext.service import Service
 from jupyter_collab_ext.settings import (
     adopt_stock_section,
+    conceal,
     default_state_dir,
     environment,
     flag,
@@ -38,6 +40,9 @@ from jupyter_collab_ext.websocket import RoomHandler
 from notebook_sync.app import LocalFiles, NotebookSync
 from notebook_sync.core.errors import ConfigError
 from notebook_sync.core.limits import Limits
+
+SECRETS = ("redis_url",)
+"""Traits whose values are never shown."""
 
 
 class JupyterCollab(ExtensionApp):
@@ -139,8 +144,17 @@ class JupyterCollab(ExtensionApp):
 
     # --- before the web app -------------------------------------------------------------------
 
+    @observe("config")
+    def _config_changed(self, change: Bunch) -> None:
+        self._conceal(change.new)
+        super()._config_changed(change)
+
+    def _conceal(self, config: Config) -> None:
+        conceal(config, type(self).__name__, SECRETS, self.traits())
+
     def _link_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Take the stock extension's place, and be there when managers are chosen."""
+        self._conceal(serverapp.config)
         super()._link_jupyter_server_extension(serverapp)
         if alias.take_place(serverapp, self):
             self.log.info("jupyter_collab_ext serves shared documents in place of %s", alias.ALIAS)

@@ -6,6 +6,8 @@ with what labextensions on disk say; so the page's handler is replaced by one th
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.metadata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -64,18 +66,33 @@ def with_disabled(listed: object, more: Iterable[str]) -> list[str]:
 
 
 def substitutes(app: JupyterCollab) -> dict[type[RequestHandler], type[RequestHandler]]:
-    """JupyterLab's handlers and ours in their place; empty when JupyterLab is not installed."""
-    try:
-        from jupyterlab_server import handlers
-        from jupyterlab_server.settings_handler import SettingsHandler
-    except ImportError:
-        return {}
-    table: dict[type[RequestHandler], type[RequestHandler]] = {
-        base: _page_handler(base, app) for base in (handlers.LabHandler, handlers.NotFoundHandler)
+    """JupyterLab's and Notebook's handlers and ours in their place; empty when neither is installed."""
+    table = {
+        base: _page_handler(base, app)
+        for module in ("jupyterlab_server.handlers", "notebook.app")
+        for base in _pages_of(module)
     }
     if app.people:
-        table[SettingsHandler] = _settings_handler(SettingsHandler)
+        with contextlib.suppress(ImportError):
+            from jupyterlab_server.settings_handler import SettingsHandler
+
+            table[SettingsHandler] = _settings_handler(SettingsHandler)
     return table
+
+
+def _pages_of(module: str) -> list[type[RequestHandler]]:
+    """The handlers of a module that put a configuration, and with it the server's token, into a page."""
+    try:
+        found = vars(importlib.import_module(module))
+    except ImportError:
+        return []
+    return [
+        handler
+        for handler in found.values()
+        if isinstance(handler, type)
+        and issubclass(handler, RequestHandler)
+        and hasattr(handler, "get_page_config")
+    ]
 
 
 def _page_handler(base: Any, app: JupyterCollab) -> type[RequestHandler]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from jupyter_core.paths import jupyter_data_dir
-from traitlets import HasTraits, TraitError
+from traitlets import HasTraits, TraitError, TraitType
 from traitlets.config import Config
 from traitlets.config.loader import DeferredConfig
 
@@ -38,6 +38,13 @@ NEVER = 10 * 365 * 86400.0
 SCHEMES = ("redis", "rediss", "unix")
 
 T = TypeVar("T")
+
+
+class Concealed(str):
+    """Text that is not shown: Jupyter logs the whole configuration in detailed logs."""
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 class Options(Protocol):
@@ -91,6 +98,19 @@ def flag(text: str) -> bool:
 def default_state_dir() -> str:
     """Where state is kept when nobody says otherwise: ``collab`` in Jupyter's data folder."""
     return str(Path(jupyter_data_dir()) / "collab")
+
+
+def conceal(
+    config: Config, section: str, names: tuple[str, ...], traits: Mapping[str, TraitType[Any, Any]]
+) -> None:
+    """Replace the values of ``names`` in a section by ones that are not shown; traits take them as before."""
+    given = config.get(section, {})
+    for name in names:
+        value = given.get(name)
+        if isinstance(value, DeferredConfig):
+            value = value.get_value(traits[name])
+        if isinstance(value, str):
+            given[name] = Concealed(value)
 
 
 def adopt_stock_section(app: HasTraits, config: Config, own_section: str) -> tuple[str, ...]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tornado.web import RequestHandler
 
 from jupyter_collab_ext import pages
 from jupyter_collab_ext.extension import JupyterCollab
+from notebook_sync.core.ids import UserId
+from notebook_sync.core.roles import Member, Role
 
 pytest.importorskip("jupyterlab")
 
@@ -132,6 +137,26 @@ class TestPeopleMode:
             config = await page_config(jp_fetch, *parts)
             assert config["token"] == ""
             assert token not in json.dumps(config)
+
+    async def test_nor_does_any_other_program_s_page(
+        self, monkeypatch: pytest.MonkeyPatch, collab: JupyterCollab, server: Any
+    ) -> None:
+        class TreeHandler(RequestHandler):
+            def get_page_config(self) -> dict[str, Any]:
+                return {"token": server.identity_provider.token}
+
+        notebook = types.ModuleType("notebook.app")
+        notebook.TreeHandler = TreeHandler  # type: ignore[attr-defined]  # as the real one has it
+        notebook.other = RequestHandler  # type: ignore[attr-defined]  # has no page config
+        monkeypatch.setitem(sys.modules, "notebook", types.ModuleType("notebook"))
+        monkeypatch.setitem(sys.modules, "notebook.app", notebook)
+        monkeypatch.setattr(pages, "member_of", lambda handler: Member(UserId("ann"), Role.PARTICIPANT))
+        table = pages.substitutes(collab)
+        ours: Any = table[TreeHandler]
+        assert RequestHandler not in table
+        config = ours.get_page_config(object.__new__(ours))
+        assert config["token"] == ""
+        assert config["terminalsAvailable"] is False
 
     async def test_nobody_is_asked_about_news_or_kernels(self, jp_fetch: Any, server: Any) -> None:
         answer = await jp_fetch("lab", "api", "settings", "@jupyterlab/apputils-extension:notification")

@@ -92,6 +92,22 @@ def test_the_log_is_quiet_about_a_password(tmp_path: Path) -> None:
     assert PASSWORD not in log
 
 
+@pytest.mark.parametrize("where", ["command line", "configuration file"])
+def test_no_password_in_the_most_detailed_log(tmp_path: Path, where: str) -> None:
+    url = f"redis://ann:{PASSWORD}@127.0.0.1:{free_port()}/0"
+    if where == "command line":
+        code, log = refused_start(tmp_path, "", f"--JupyterCollab.redis_url={url}")
+    else:
+        config = tmp_path / "config" / "jupyter_jupyter_collab_ext_config.json"
+        config.parent.mkdir()
+        config.write_text(json.dumps({"JupyterCollab": {"redis_url": url}}))
+        code, log = refused_start(tmp_path, "")
+    assert code == 1
+    assert "can't be reached" in log
+    assert "Config changed" in log
+    assert PASSWORD not in log
+
+
 def test_a_wrong_address_is_refused_at_once(tmp_path: Path) -> None:
     code, log = refused_start(tmp_path, redis_url=f"http://ann:{PASSWORD}@redis.example")
     assert code == 1
@@ -100,12 +116,12 @@ def test_a_wrong_address_is_refused_at_once(tmp_path: Path) -> None:
     assert "Jupyter Server" not in log, "it ends before it serves"
 
 
-def refused_start(home: Path, redis_url: str) -> tuple[int, str]:
+def refused_start(home: Path, redis_url: str, *arguments: str) -> tuple[int, str]:
     """Run a server that must not start: its exit code, and all it says, in full detail."""
     template = JupyterProcess(home)
     command = [
         sys.executable, "-m", "jupyter_server", "--debug", "--no-browser", "--allow-root",
-        f"--ServerApp.port={template.port}", f"--ServerApp.root_dir={template.root}",
+        f"--ServerApp.port={template.port}", f"--ServerApp.root_dir={template.root}", *arguments,
     ]  # fmt: skip
     environment = template._environ | {"JUPYTER_COLLAB_REDIS_URL": redis_url}
     ended = subprocess.run(
