@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pycrdt import Doc, create_sync_message, handle_sync_message
+from pycrdt import Array, Doc, create_sync_message, handle_sync_message
 
 from jupyter_collab_ext.extension import JupyterCollab
 from tests.support.jupyter_wait import closed, read, refused, until
@@ -92,13 +92,7 @@ async def test_no_compression_is_negotiated(dial: Any, server: Any) -> None:
 async def test_server_speaks_first(room: Any, notebook: Callable[..., Path]) -> None:
     notebook("folder/my work.ipynb", "x = 1")
     doc = await content(await room("folder/my work.ipynb"))
-    assert str(doc.get("cells", type=_array())[0]["source"]) == "x = 1"
-
-
-def _array() -> Any:
-    from pycrdt import Array
-
-    return Array
+    assert str(doc.get("cells", type=Array)[0]["source"]) == "x = 1"
 
 
 async def test_an_edit_reaches_the_other_and_the_file(room: Any, notebook: Callable[..., Path]) -> None:
@@ -108,7 +102,7 @@ async def test_an_edit_reaches_the_other_and_the_file(room: Any, notebook: Calla
     await content(bob)
 
     def edit(doc: Doc[Any]) -> None:
-        source = doc.get("cells", type=_array())[0]["source"]
+        source = doc.get("cells", type=Array)[0]["source"]
         source += "\ny = 2"
 
     await ann.write_message(update_of(edit, before), binary=True)
@@ -186,6 +180,32 @@ async def test_text_files_are_served(room: Any, jp_root_dir: Path) -> None:
     assert str(doc.get("source", type=Text)) == "hello\n"
 
 
+async def test_extra_messages_go_to_those_who_ask(
+    dial: Any, session: Any, notebook: Callable[..., Path]
+) -> None:
+    notebook("work.ipynb", "x = 1")
+    _, names = await session("work.ipynb")
+    where = "api/collaboration/room", f"json:notebook:{names['fileId']}"
+    asking = await dial(*where, params={"sessionId": names["sessionId"], "collab": "stored,role,unknown"})
+    stock = await dial(*where, params={"sessionId": names["sessionId"]})
+    before = (await content(asking)).get_update()
+
+    def edit(doc: Doc[Any]) -> None:
+        source = doc.get("cells", type=Array)[0]["source"]
+        source += "\ny = 2"
+
+    await content(stock)
+    await asking.write_message(update_of(edit, before), binary=True)
+    stored = await read(asking, lambda message: message[:1] == b"\x02" and b'"stored"' in message)
+    assert json.loads(stored[stored.index(b"{") :])["n"] >= 1
+
+    def none_is_raw(message: bytes) -> bool:
+        assert message[:1] != b"\x02"
+        return message[:2] == b"\x00\x02" and b"y = 2" in message
+
+    await read(stock, none_is_raw)
+
+
 async def test_old_session_of_another_history_is_1003(
     dial: Any, session: Any, notebook: Callable[..., Path]
 ) -> None:
@@ -246,7 +266,7 @@ async def test_a_malformed_frame_hurts_its_sender_only(
     await bad.write_message(frame, binary=True)
 
     def edit(doc: Doc[Any]) -> None:
-        source = doc.get("cells", type=_array())[0]["source"]
+        source = doc.get("cells", type=Array)[0]["source"]
         source += "\ny = 2"
 
     await ann.write_message(update_of(edit, before), binary=True)
