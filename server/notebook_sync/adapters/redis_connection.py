@@ -69,7 +69,8 @@ async def connect(url: str, limits: Limits, *, allow_memory_only: bool = False) 
     except exceptions.NoPermissionError as error:
         raise ConfigError(
             f"the user of {redacted(url)} may not run what is needed ({error}): allow it "
-            "~jc:* &jc:* +@hash +@stream +@string +@pubsub +function +fcall +fcall_ro +info +time"
+            "~jc:* &jc:* +@hash +@stream +@string +@list +@keyspace +@pubsub +@connection "
+            "+function +fcall +fcall_ro +info +time"
         ) from error
     except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
         raise ConfigError(
