@@ -37,22 +37,35 @@ class Cost:
     """What a server's processes used: CPU seconds since they started, and resident bytes now."""
 
     own_cpu: float
-    children_cpu: float
+    helpers_cpu: float
     own_rss: int
-    children_rss: int
+    helpers_rss: int
 
     @classmethod
-    def of(cls, pid: int) -> Cost:
-        """The process and all of its living descendants (the embedded Valkey and workers among them)."""
+    def of(cls, pid: int, home: Path) -> Cost:
+        """The process, and its helpers: all living descendants, and those that work below ``home`` (an
+        embedded Valkey is nobody's child)."""
         process = psutil.Process(pid)
         cpu = rss = 0.0
-        for child in process.children(recursive=True):
+        for helper in _helpers(process, home):
             try:
-                cpu += _cpu(child)
-                rss += child.memory_info().rss
+                cpu += _cpu(helper)
+                rss += helper.memory_info().rss
             except psutil.NoSuchProcess:
                 continue
         return cls(_cpu(process), cpu, process.memory_info().rss, int(rss))
+
+
+def _helpers(process: psutil.Process, home: Path) -> list[psutil.Process]:
+    found = {helper.pid: helper for helper in process.children(recursive=True)}
+    for other in psutil.process_iter():
+        try:
+            if Path(other.cwd()).is_relative_to(home):
+                found[other.pid] = other
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    found.pop(process.pid, None)
+    return list(found.values())
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -61,11 +61,11 @@ class Round:
     faults: list[str]
     wrong_copies: list[str]
     server_cpu: float
-    children_cpu: float
+    helpers_cpu: float
     server_cpu_ms_per_key: float
     server_cpu_us_per_delivery: float
     server_rss: float
-    children_rss: float
+    helpers_rss: float
     server_rss_grown: float
     bytes_received_per_key: float
     join: float
@@ -125,19 +125,19 @@ def _seed_cell(number: int) -> dict[str, Any]:
 
 
 def _measure(name: str, server: Running, workload: Workload, paths: list[str]) -> Round:
-    at_start = Cost.of(server.pid)
+    at_start = Cost.of(server.pid, server.root.parent)
     share = max(1, -(-len(paths) // workload.load_processes))
     parts = [paths[first : first + share] for first in range(0, len(paths), share)]
     loads = [LoadProcess(_order(server, workload, part)) for part in parts]
     try:
         for load in loads:
             load.expect("ready")
-        before = Cost.of(server.pid)
+        before = Cost.of(server.pid, server.root.parent)
         for load in loads:
             load.go()
         for load in loads:
             load.expect("worked")
-        after = Cost.of(server.pid)
+        after = Cost.of(server.pid, server.root.parent)
         results = [load.result() for load in loads]
     finally:
         for load in loads:
@@ -236,11 +236,11 @@ def _summary(name: str, results: list[LoadResult], start: Cost, before: Cost, af
         faults=[fault for result in results for fault in result.faults][:20],
         wrong_copies=[copy for result in results for copy in result.wrong_copies][:20],
         server_cpu=cpu,
-        children_cpu=after.children_cpu - before.children_cpu,
+        helpers_cpu=after.helpers_cpu - before.helpers_cpu,
         server_cpu_ms_per_key=cpu * 1000 / max(keys, 1),
         server_cpu_us_per_delivery=cpu * 1e6 / max(len(latencies), 1),
         server_rss=after.own_rss / 2**20,
-        children_rss=after.children_rss / 2**20,
+        helpers_rss=after.helpers_rss / 2**20,
         server_rss_grown=(after.own_rss - start.own_rss) / 2**20,
         bytes_received_per_key=sum(result.bytes_received for result in results) / max(keys, 1),
         join=max(result.join_seconds for result in results),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from jupyter_collab_ext.simulated import TYPING_ONLY, Browser, CollabClient, Group, Habits, Person, judge
 from jupyter_collab_ext.simulated.frames import decode_state_vector
-from jupyter_collab_ext.simulated.notebook_edits import read_notebook
+from jupyter_collab_ext.simulated.notebook_edits import CellContent, read_notebook
 from jupyter_collab_ext.simulated.oracle import Report
 
 LAG_PROBE = 0.01
@@ -193,8 +193,16 @@ async def _missing_on_disk(order: LoadOrder, groups: list[Group]) -> int:
         missing = 0
         for group in groups:
             text = await asyncio.to_thread((Path(order.root) / group.path).read_text)
-            missing += len(group.log.missing(read_notebook(json.loads(text))))
+            missing += len(group.log.missing(_cells(text)))
     return missing
+
+
+def _cells(text: str) -> list[CellContent]:
+    """The cells of a file; none of a torn one, which a server that writes in place shows now and then."""
+    try:
+        return read_notebook(json.loads(text))
+    except ValueError:
+        return []
 
 
 def _result(

@@ -106,13 +106,18 @@ class JupyterTarget:
 
     @contextmanager
     def running(self, home: Path) -> Iterator[Running]:
-        with JupyterProcess(home, python=self.python()) as server:
+        server = JupyterProcess(home, python=self.python())
+        try:
+            server.start()
             (process,) = (
                 child
                 for child in psutil.Process().children()
                 if f"--ServerApp.port={server.port}" in child.cmdline()
             )
             yield Running(server.url, server.token, server.root, process.pid, saves=True)
+        finally:
+            # the figures are taken, and a server that was under load may not end when asked
+            server.kill()
 
 
 TARGETS: dict[str, Target] = {
