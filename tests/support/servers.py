@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,12 +109,15 @@ def _cell(number: int) -> dict[str, Any]:
 
 
 @contextmanager
-def real_server(*arguments: str) -> Iterator[RealServer]:
-    """A running server in a folder of its own, stopped and removed at the end. Its log goes to standard
-    output, which pytest shows when a test fails."""
+def real_server(
+    *arguments: str, prepare: Callable[[RealServer], None] = lambda server: None
+) -> Iterator[RealServer]:
+    """A running server in a folder of its own, stopped and removed at the end. ``prepare`` is called
+    before it starts. Its log goes to standard output, which pytest shows when a test fails."""
     home = Path(tempfile.mkdtemp(prefix="collab-"))
     server = RealServer(home, *arguments)
     try:
+        prepare(server)
         server.start()
         yield server
     finally:
