@@ -22,9 +22,11 @@ from traitlets.config import Config
 
 from jupyter_collab_ext import alias, contents, events, identity, pages, routing, sessions
 from jupyter_collab_ext.documents import Documents, RoomsByName
+from jupyter_collab_ext.links import JOIN
 from jupyter_collab_ext.metrics import PrometheusMetrics
 from jupyter_collab_ext.notary import NotebookSigner
 from jupyter_collab_ext.rest.absent import AbsentHandler
+from jupyter_collab_ext.rest.join import JoinHandler
 from jupyter_collab_ext.rest.session import SessionHandler
 from jupyter_collab_ext.rest.status import StatusHandler
 from jupyter_collab_ext.service import Service
@@ -88,6 +90,8 @@ class JupyterCollab(ExtensionApp):
 
     service: Service | None = None
     """Made before the managers."""
+    on_started: Callable[[], None] | None = None
+    """Called once, when the server answers and documents can be opened."""
     ywebsocket_server: RoomsByName | None = None
     """Open rooms by name, under the name that jupyter-mcp-server knows."""
     _documents: Documents | None = None
@@ -235,6 +239,8 @@ class JupyterCollab(ExtensionApp):
                 (r"/api/collaboration/(?:fork|timeline|undo_redo)/(.*)", AbsentHandler),
             ]
         )
+        if self.people:
+            self.handlers.append((rf"/{JOIN}", JoinHandler))
         routing.substitute(web_app, pages.substitutes(self))
 
     # --- start and stop -----------------------------------------------------------------------
@@ -242,8 +248,11 @@ class JupyterCollab(ExtensionApp):
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Start the engine. Requests are answered meanwhile and wait for it."""
         _stop_on_interrupt(serverapp)
+        sessions.clean_terminals(serverapp.web_app.settings)
         if self.service is not None:
             await self.service.start()
+            if self.service.engine is not None and self.on_started is not None:
+                self.on_started()
 
     async def stop_extension(self) -> None:
         """Save and stop. Jupyter calls this twice at once (the alias), and again on a second signal."""

@@ -10,12 +10,13 @@ import contextlib
 import importlib
 import importlib.metadata
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_server.utils import ensure_async
 from tornado.web import RequestHandler
 
-from jupyter_collab_ext.identity import member_of
+from jupyter_collab_ext.identity import member_of, person_of
 from notebook_sync.core.roles import Action, may
 
 if TYPE_CHECKING:
@@ -75,8 +76,11 @@ def substitutes(app: JupyterCollab) -> dict[type[RequestHandler], type[RequestHa
     if app.people:
         with contextlib.suppress(ImportError):
             from jupyterlab_server.settings_handler import SettingsHandler
+            from jupyterlab_server.workspaces_handler import WorkspacesHandler
 
-            table[SettingsHandler] = _settings_handler(SettingsHandler)
+            people = Path(app.state_dir) / "people"
+            table[SettingsHandler] = _settings_handler(SettingsHandler, people)
+            table[WorkspacesHandler] = _workspaces_handler(WorkspacesHandler, people)
     return table
 
 
@@ -119,13 +123,39 @@ def _page_handler(base: Any, app: JupyterCollab) -> type[RequestHandler]:
     return CollabPageHandler
 
 
-def _settings_handler(base: Any) -> type[RequestHandler]:
+def _folder(handler: Any, people: Path, name: str) -> str | None:
+    """A folder of the person's own; None for somebody who is nobody of the roster, or not logged in."""
+    person = person_of(handler)
+    if person is None:
+        return None
+    folder = people / person.id / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
+
+
+def _workspaces_handler(base: Any, people: Path) -> type[RequestHandler]:
+    from jupyterlab_server.workspaces_handler import WorkspacesManager
+
+    class CollabWorkspacesHandler(base):  # type: ignore[misc]  # as above
+        """One person's layout is nobody else's."""
+
+        async def prepare(self) -> None:
+            await ensure_async(super().prepare())
+            folder = _folder(self, people, "workspaces")
+            if folder is not None:
+                self.manager = WorkspacesManager(folder)
+
+    return CollabWorkspacesHandler
+
+
+def _settings_handler(base: Any, people: Path) -> type[RequestHandler]:
     class CollabSettingsHandler(base):  # type: ignore[misc]  # as above
-        """Settings with defaults that ask people nothing."""
+        """Settings of each person's own, with defaults that ask people nothing."""
 
         async def prepare(self) -> None:
             await ensure_async(super().prepare())
             handler: Any = self
+            handler.settings_dir = _folder(handler, people, "settings") or handler.settings_dir
             overrides = {name: dict(values) for name, values in handler.overrides.items()}
             for name, values in QUIET_SETTINGS.items():
                 overrides[name] = {**values, **overrides.get(name, {})}

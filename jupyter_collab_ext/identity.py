@@ -1,0 +1,162 @@
+"""Who is behind a request: a person with a link, or, without links, whoever Jupyter says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvider, User
+from jupyter_server.serverapp import ServerApp
+
+from jupyter_collab_ext import gate
+from jupyter_collab_ext.authorizer import PeopleAuthorizer
+from jupyter_collab_ext.colours import pick
+from jupyter_collab_ext.links import Links
+from jupyter_collab_ext.people import Person, Roster, load, new_roster
+from notebook_sync.core.errors import ConfigError
+from notebook_sync.core.ids import UserId
+from notebook_sync.core.roles import Member, Role
+
+if TYPE_CHECKING:
+    from jupyter_collab_ext.extension import JupyterCollab
+
+COLOURS = "jupyter_collab_colours"
+
+
+@dataclass
+class Guest(User):
+    """A ``User`` who is a person of the roster."""
+
+    person: Person | None = None
+
+    @classmethod
+    def of(cls, person: Person) -> Guest:
+        """The person as Jupyter knows users."""
+        return cls(
+            username=person.id,
+            name=person.name,
+            display_name=person.name,
+            initials=person.initials,
+            color=person.color,
+            person=person,
+        )
+
+
+class PeopleIdentityProvider(PasswordIdentityProvider):
+    """Logs people in by their links' cookie; who has the server's token is an organiser.
+
+    The cookie names the event, the person and the invitation, so what changes in the roster holds for
+    the next request of everybody, and cookies of another event or of a plain server are worth nothing.
+    """
+
+    roster: ClassVar[Roster]
+    links: ClassVar[Links]
+    updatable_fields: ClassVar[list[str]] = []  # type: ignore[misc]  # nobody renames himself
+
+    def get_user(self, handler: Any) -> Any:
+        """The person behind a request; None, and so 403 or the login page, where the gate is closed."""
+        return self._gated(handler)
+
+    async def _gated(self, handler: Any) -> User | None:
+        user = super().get_user(handler)
+        if isinstance(user, Awaitable):
+            user = await user
+        if (
+            isinstance(user, Guest)
+            and user.person is not None
+            and not gate.open_to(user.person.role, handler)
+        ):
+            return None
+        return user if isinstance(user, User) else None
+
+    def user_to_cookie(self, user: User) -> str:
+        """What the login cookie holds."""
+        if isinstance(user, Guest) and user.person is not None:
+            return json.dumps({"event": self.roster.event, "p": user.person.id, "n": user.person.invitation})
+        return json.dumps({"event": self.roster.event, "organiser": user.username})
+
+    def user_from_cookie(self, cookie_value: str) -> User | None:
+        """Whose cookie this is; None if the person or the invitation is no more, or it is of elsewhere."""
+        try:
+            held = json.loads(cookie_value)
+            if held["event"] != self.roster.event:
+                return None
+            if "organiser" in held:
+                return self.generate_user(str(held["organiser"]))
+            person = self.roster.people.get(held["p"])
+            return Guest.of(person) if person is not None and person.invitation == held["n"] else None
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    @staticmethod
+    def generate_user(username: str) -> User:
+        """An organiser: somebody with the server's token."""
+        return User(username=username, name="Organiser", display_name="Organiser", initials="O")
+
+
+def install(serverapp: ServerApp, app: JupyterCollab) -> None:
+    """Choose people mode's classes, before they are made.
+
+    Without a roster nobody gets in but organisers. Raises ``ConfigError`` when the roster can't be read,
+    or the server's configuration has an identity provider of its own.
+    """
+    state_dir = Path(app.state_dir)
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    roster = load(state_dir) or new_roster()
+    chosen = serverapp.identity_provider_class
+    if chosen not in (IdentityProvider, PasswordIdentityProvider):
+        raise ConfigError(
+            f"personal links can't be used together with {chosen.__name__}: "
+            "remove ServerApp.identity_provider_class from the configuration"
+        )
+    provider: Any = type(
+        "PeopleIdentityProvider",
+        (PeopleIdentityProvider,),
+        {"roster": roster, "links": Links(state_dir), "__module__": __name__},
+    )
+    serverapp.identity_provider_class = provider
+    serverapp.authorizer_class = PeopleAuthorizer
+    serverapp.allow_unauthenticated_access = False
+
+
+def provider_of(handler: Any) -> PeopleIdentityProvider | None:
+    """The people of this server, None without links."""
+    provider = handler.identity_provider
+    return provider if isinstance(provider, PeopleIdentityProvider) else None
+
+
+def person_of(handler: Any) -> Person | None:
+    """The person of the roster behind a request, None for anybody else."""
+    user = handler.current_user
+    return user.person if isinstance(user, Guest) else None
+
+
+def member_of(handler: Any) -> Member:
+    """Who is behind any handler: a person of the roster, else an organiser by Jupyter's own identity."""
+    person = person_of(handler)
+    if person is not None:
+        return person.member()
+    user = handler.current_user
+    return Member(
+        UserId(user.username),
+        Role.ORGANISER,
+        {
+            "username": user.username,
+            "name": user.name,
+            "display_name": user.display_name,
+            "initials": user.initials,
+            "avatar_url": user.avatar_url,
+            "color": user.color or _colour(handler, user.username),
+        },
+    )
+
+
+def _colour(handler: Any, username: str) -> str:
+    """Jupyter gives no colours: each user of this server gets one, as far as they go round."""
+    given: dict[str, str] = handler.settings.setdefault(COLOURS, {})
+    if username not in given:
+        given[username] = pick(set(given.values()), len(given))
+    return given[username]

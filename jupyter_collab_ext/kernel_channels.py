@@ -1,0 +1,46 @@
+"""A kernel's socket for people who may only look: outputs come in, code does not get out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jupyter_server.services.kernels.connection.base import (
+    deserialize_binary_message,
+    deserialize_msg_from_ws_v1,
+)
+
+from notebook_sync.core.roles import Action, may
+
+V1 = "v1.kernel.websocket.jupyter.org"
+HARMLESS = frozenset({"kernel_info_request", "comm_info_request"})
+"""Questions that a front end asks when it connects, and that change nothing."""
+
+
+class ReadOnlyForObservers:
+    """Mixed over the class of kernel connections."""
+
+    websocket_handler: Any
+    subprotocol: str | None
+
+    def handle_incoming_message(self, incoming_msg: bytes | str) -> None:
+        """Pass on what the person behind the socket may send; drop the rest without a word."""
+        from jupyter_collab_ext.identity import member_of
+
+        role = member_of(self.websocket_handler).role
+        if may(role, Action.RUN) or self._kind(incoming_msg) in HARMLESS:
+            super().handle_incoming_message(incoming_msg)  # type: ignore[misc]  # mixin
+
+    def _kind(self, message: bytes | str) -> str | None:
+        """The message's type in either wire format; None if it can't be read."""
+        try:
+            if self.subprotocol == V1:
+                _, parts = deserialize_msg_from_ws_v1(message)
+                header = json.loads(parts[0])
+            elif isinstance(message, bytes):
+                header = deserialize_binary_message(message)["header"]
+            else:
+                header = json.loads(message)["header"]
+            return str(header["msg_type"])
+        except Exception:  # noqa: BLE001 - whatever can't be read is not harmless
+            return None

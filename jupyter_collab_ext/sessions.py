@@ -1,0 +1,114 @@
+"""Kernels of shared notebooks: one for each notebook and server, and none of our secrets in them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from jupyter_server.gateway.gateway_client import GatewayClient
+from jupyter_server.serverapp import ServerApp
+
+from jupyter_collab_ext.kernel_channels import ReadOnlyForObservers
+
+SECRET_NAMES = ("JUPYTER_TOKEN", "JPY_API_TOKEN", "REDIS_URL", "REDISCLI_AUTH")
+SECRET_PREFIXES = ("JUPYTER_COLLAB_",)
+PASSWORD_URLS = ("redis://", "rediss://", "unix://")
+
+
+def install(serverapp: ServerApp) -> None:
+    """Choose the classes of sessions, kernels and their sockets, before they are made."""
+    if getattr(serverapp, "gateway_config", None) is None:
+        # The defaults of the class traits ask for it, and Jupyter sets it later only.
+        serverapp.gateway_config = GatewayClient.instance(parent=serverapp)
+    serverapp.session_manager_class = _mixed(OneKernelPerPath, serverapp.session_manager_class)
+    serverapp.kernel_manager_class = _mixed(CleanKernelEnvironment, serverapp.kernel_manager_class)
+    serverapp.kernel_websocket_connection_class = _mixed(
+        ReadOnlyForObservers, serverapp.kernel_websocket_connection_class
+    )
+
+
+def _mixed(mixin: type, base: type) -> Any:
+    """``base`` with ``mixin`` in front; named so that configuration for ``base`` still applies."""
+    return type(base.__name__, (mixin, base), {"__module__": __name__})
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether an environment variable must not reach a kernel or a terminal."""
+    url_with_password = value.startswith(PASSWORD_URLS) and "@" in value
+    return name in SECRET_NAMES or name.startswith(SECRET_PREFIXES) or url_with_password
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for code that people run."""
+    return {name: value for name, value in environment.items() if not is_secret(name, value)}
+
+
+class OneKernelPerPath:
+    """Mixed over the session manager: however many open a notebook at once, one kernel is started.
+
+    Jupyter looks for a session and starts a kernel in two steps with time in between, so seven people
+    who open a notebook at the same moment get seven kernels, and nobody is told.
+    """
+
+    _opening: dict[str, tuple[asyncio.Lock, int]]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._opening = {}
+
+    async def create_session(
+        self,
+        path: str | None = None,
+        name: Any = None,
+        type: Any = None,
+        kernel_name: Any = None,
+        kernel_id: Any = None,
+    ) -> Any:
+        """The path's session; made, with its kernel, only if there is none."""
+        manager: Any = self
+        if path is None:
+            return await super().create_session(path, name, type, kernel_name, kernel_id)  # type: ignore[misc]  # mixin
+        async with self._alone(path.strip("/")):
+            if await manager.session_exists(path=path):
+                return await manager.get_session(path=path)
+            return await super().create_session(path, name, type, kernel_name, kernel_id)  # type: ignore[misc]  # mixin
+
+    async def update_session(self, session_id: str, **changes: Any) -> None:
+        """Two people who change one session do so one after the other."""
+        async with self._alone(f"session {session_id}"):
+            await super().update_session(session_id, **changes)  # type: ignore[misc]  # mixin
+
+    @asynccontextmanager
+    async def _alone(self, key: str) -> AsyncIterator[None]:
+        lock, users = self._opening.get(key, (asyncio.Lock(), 0))
+        self._opening[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            users = self._opening[key][1] - 1
+            if users:
+                self._opening[key] = (lock, users)
+            else:
+                del self._opening[key]
+
+
+class CleanKernelEnvironment:
+    """Mixed over the kernel manager: kernels don't inherit what only the server should know."""
+
+    async def start_kernel(self, **options: Any) -> Any:
+        """Start a kernel with the given environment, or the server's, less the secrets."""
+        options["env"] = without_secrets(options.get("env") or os.environ)
+        return await super().start_kernel(**options)  # type: ignore[misc]  # mixin
+
+
+def clean_terminals(settings: Mapping[str, Any]) -> None:
+    """Terminals don't inherit secrets either; ``settings`` are the web app's, after all are loaded."""
+    manager = settings.get("terminal_manager")
+    if manager is not None:
+        # terminado removes a variable from the environment that it copies when its value here is None.
+        removed = {name: None for name, value in os.environ.items() if is_secret(name, value)}
+        manager.extra_env = {**(manager.extra_env or {}), **removed}
