@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+import warnings
 import webbrowser
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,8 +154,11 @@ def _free(ip: str, port: int) -> bool:
 
 def server_for(event: Event) -> ServerApp:
     """A Jupyter server for the event, listening, not yet running."""
+    from jupyter_server.utils import JupyterServerAuthWarning
     from jupyterlab.labapp import LabApp
 
+    # Other extensions' endpoints, of which people here can't do anything about.
+    warnings.simplefilter("ignore", JupyterServerAuthWarning)
     if event.options.redis_url:
         # Not as an argument: other users of the machine can read those.
         os.environ[REDIS_VARIABLE] = event.options.redis_url
@@ -162,6 +166,7 @@ def server_for(event: Event) -> ServerApp:
         "--no-browser",
         "-y",
         "--Application.log_level=WARN",
+        "--ServerApp.show_banner=False",
         f"--ServerApp.root_dir={event.options.root}",
         f"--ServerApp.ip={event.options.ip}",
         f"--ServerApp.port={event.port}",

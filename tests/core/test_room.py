@@ -115,14 +115,34 @@ def test_a_gap_is_asked_for_from_the_store_and_from_everybody_who_may_edit() -> 
     assert any(isinstance(m, wire.SyncStep1) for m in messages_to(world.effects, ANNA))
 
 
-def test_a_document_with_a_gap_is_not_saved_and_whoever_joins_gets_what_is_parked() -> None:
+def test_a_document_with_a_gap_waits_to_be_saved_and_whoever_joins_gets_what_is_parked() -> None:
     world, first, second = gapped_room()
-    assert not of(world.tick_until(world.now + 20.0), ef.Checkpoint)
+    assert not of(world.tick_until(world.now + 3.0), ef.Checkpoint)
     world.join(BEN)
     effects = world.sends(BEN, wire.SyncStep1(b"\x00"))
     assert wire.SyncUpdate(second) in messages_to(effects, BEN)
     assert of(world.types(ANNA, first), ef.Checkpoint)
     assert str(world.room.replica.doc.get("t", type=Text)) == "one two "
+
+
+def test_a_gap_that_nobody_fills_keeps_the_file_back_for_a_moment_only() -> None:
+    world, _, _ = gapped_room()
+    effects = world.tick_until(world.now + 8.0)
+    assert of(effects, ef.Checkpoint)
+
+
+def test_one_bad_reference_after_the_other_does_not_keep_the_file_back() -> None:
+    world, _, _ = gapped_room()
+    world.effects.clear()
+    for client in range(800, 806):
+        doc: Doc[Any] = Doc(client_id=client)
+        text = doc.get("t", type=Text)
+        text += "one "
+        before = doc.get_state()
+        text += "two "
+        world.types(ANNA, doc.get_update(before))
+        world.tick_until(world.now + 1.5)
+    assert of(world.effects, ef.Checkpoint)
 
 
 def test_what_nobody_can_see_for_a_gap_is_not_acknowledged_until_the_gap_is_filled() -> None:

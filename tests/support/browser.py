@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
+from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 T = TypeVar("T")
 
@@ -121,16 +122,20 @@ class Person:
         await self.page.goto(url, wait_until="domcontentloaded", timeout=FIRST_CELL_TIMEOUT * 1000)
 
     async def open_notebook(self, url: str) -> None:
-        """Go to a notebook's page and wait until its cells can be typed in and its kernel is idle."""
-        await self.open(url)
-        await self.wait_for_notebook()
+        """Go to an address that leads to a notebook; wait until it can be typed in and its kernel is idle.
 
-    async def wait_for_notebook(self) -> None:
-        await self.page.wait_for_selector(
-            ".jp-Notebook .jp-CodeCell .cm-content", timeout=FIRST_CELL_TIMEOUT * 1000
-        )
-        idle = self.page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
-        await idle.first.wait_for(timeout=FIRST_CELL_TIMEOUT * 1000)
+        Raises AssertionError that says what the page shows instead.
+        """
+        await self.open(url)
+        try:
+            await self.page.wait_for_selector(
+                ".jp-Notebook .jp-CodeCell .cm-content", timeout=FIRST_CELL_TIMEOUT * 1000
+            )
+            idle = self.page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+            await idle.first.wait_for(timeout=FIRST_CELL_TIMEOUT * 1000)
+        except PlaywrightTimeout as late:
+            shown = (await self.page.inner_text("body"))[:1000]
+            raise AssertionError(f"no notebook for {self.name} at {self.page.url}; shown: {shown!r}") from late
 
     def cell(self, index: int) -> Locator:
         """The cell at a place, counted from 0 and from the notebook's start."""

@@ -9,6 +9,7 @@ lineages never are (P2).
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ class Document:
         self._fetch_at: float | None = None
         self._repair_at: float | None = None
         self._repairs = 0
+        self._gap_since: float | None = None
         self._given_up: tuple[tuple[int, int, int], ...] = ()
         self._sweep_at: float | None = None
 
@@ -140,6 +142,16 @@ class Document:
         bad reference would keep the document from being saved for ever.
         """
         return not self._clocks.has_gap or self._clocks.missing() == self._given_up
+
+    @property
+    def savable_at(self) -> float:
+        """When the file may be written: at once if the document is whole, else when what is missing has
+        not come for a while. What it shows is what people see meanwhile, and when the rest comes the
+        file is written again; but one bad reference of one client must not keep everybody's work from it.
+        """
+        if self.whole:
+            return -math.inf
+        return math.inf if self._gap_since is None else self._gap_since + self._limits.gap_save_patience
 
     @property
     def gapped(self) -> list[bytes]:
@@ -355,8 +367,11 @@ class Document:
 
     def _repair(self, now: float) -> None:
         if self.whole:
-            self._repair_at, self._repairs = None, 0
-        elif self._repair_at is not None and now >= self._repair_at:
+            self._repair_at, self._repairs, self._gap_since = None, 0, None
+            return
+        if self._gap_since is None:
+            self._gap_since = now
+        if self._repair_at is not None and now >= self._repair_at:
             self._repair_at = now + self._limits.repair_interval
             # pycrdt may have filled the gap from a snapshot whose parked structs it does not show.
             self._clocks.advance(self.replica.state_vector())

@@ -88,8 +88,10 @@ class Limits:
     """How long awareness is gathered before it goes to other nodes."""
     gap_patience: float = 0.05
     """How long a missing log entry may be on its way before the store is asked for it."""
+    gap_save_patience: float = 4.0
+    """How long the file waits for missing updates before it is written as people see the document."""
     repairs: int = 30
-    """How often missing updates are asked for before the document is saved without them."""
+    """How often missing updates are asked for before the document counts as whole without them."""
     decode_inline: int = 2 * MIB
     """Stored updates up to this size are read for missing predecessors when a document is loaded."""
     repair_interval: float = 2.0

@@ -10,6 +10,7 @@ What comes in order for one update of a client: decode, role, owner of the clien
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -474,17 +475,17 @@ class Room:
         self._checkpoint(now)
         self._maybe_finish(now)
 
-    def _may_checkpoint(self) -> bool:
-        """A document with missing updates is not what anybody sees, so it is not saved (rule 1). And
+    def _may_checkpoint_at(self) -> float:
+        """A document with missing updates waits a while for them before it is saved (rule 1). And
         what came from the file must be in the store before the file is written over."""
         document = self._document
         joined = self.state is not DocumentState.REJOINING
-        return joined and document.whole and document.log.durable >= self._merged_at
+        return document.savable_at if joined and document.log.durable >= self._merged_at else math.inf
 
     def _checkpoint(self, now: float) -> None:
         due = self._saving.due_at()
         log = self._document.log
-        if due is None or now < due or log.generation is None or not self._may_checkpoint():
+        if due is None or now < due or log.generation is None or now < self._may_checkpoint_at():
             return
         self._saving.started(log.applied, now)
         self._out.append(Checkpoint(log.applied, self.replica.diff(), log.generation, log.seq))
@@ -504,6 +505,7 @@ class Room:
         if self._finished or not self._lifecycle.serving:
             return None
         moments = [self._document.deadline(), self._people.deadline(), self._cleanup_at]
-        if self._may_checkpoint():
-            moments.append(self._saving.due_at())
+        due, may_at = self._saving.due_at(), self._may_checkpoint_at()
+        if due is not None and may_at < math.inf:
+            moments.append(max(due, may_at))
         return min((moment for moment in moments if moment is not None), default=None)
