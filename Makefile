@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 # An environment is up to date when it was installed for pyproject.toml as it is; by content, since a
 # checkout gives files new times.
 WANTED = $$($(BIN)/python -c 'import hashlib; print(hashlib.sha256(open("pyproject.toml", "rb").read()).hexdigest())')
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --editable
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --editable
 
 .PHONY: help start test check format clean environment lab tests
 
