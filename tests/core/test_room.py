@@ -121,7 +121,8 @@ def test_a_document_with_a_gap_waits_to_be_saved_and_whoever_joins_gets_what_is_
     world.join(BEN)
     effects = world.sends(BEN, wire.SyncStep1(b"\x00"))
     assert wire.SyncUpdate(second) in messages_to(effects, BEN)
-    assert of(world.types(ANNA, first), ef.Checkpoint)
+    world.types(ANNA, first)
+    assert of(world.tick_until(world.now + 1.0), ef.Checkpoint)
     assert str(world.room.replica.doc.get("t", type=Text)) == "one two "
 
 
