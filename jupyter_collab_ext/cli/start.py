@@ -166,7 +166,6 @@ def server_for(event: Event) -> ServerApp:
         "--no-browser",
         "-y",
         "--Application.log_level=WARN",
-        "--ServerApp.show_banner=False",
         f"--ServerApp.root_dir={event.options.root}",
         f"--ServerApp.ip={event.options.ip}",
         f"--ServerApp.port={event.port}",
@@ -177,6 +176,8 @@ def server_for(event: Event) -> ServerApp:
     if os.geteuid() == 0:
         arguments.append("--allow-root")
     server: ServerApp = LabApp.initialize_server(argv=arguments)
+    # Else Jupyter prints an address with its token, with which everybody would be an organiser.
+    server.identity_provider.token_generated = False
     return server
 
 
