@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +17,8 @@ from jupyter_collab_ext.kernel_channels import ReadOnlyForObservers
 SECRET_NAMES = ("JUPYTER_TOKEN", "JPY_API_TOKEN", "REDIS_URL", "REDISCLI_AUTH")
 SECRET_PREFIXES = ("JUPYTER_COLLAB_",)
 PASSWORD_URLS = ("redis://", "rediss://", "unix://")
+
+RANDOM_NAME = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def install(serverapp: ServerApp) -> None:
@@ -46,6 +49,26 @@ def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not is_secret(name, value)}
 
 
+def path_meant(path: str, name: object) -> str:
+    """The document that a session is asked for.
+
+    JupyterLab asks under a random name in the document's folder, with the document's name beside it, and
+    sets the path when it has the session: so each page seems to want a session of its own.
+    """
+    folder, _, last = path.rpartition("/")
+    if not RANDOM_NAME.fullmatch(last) or not isinstance(name, str) or not name or "/" in name:
+        return path
+    return f"{folder}/{name}" if folder else name
+
+
+def _answered_under(path: str, model: Mapping[str, Any]) -> dict[str, Any]:
+    # JupyterLab shuts a session down whose path is not the one it asked for: that of everybody.
+    answer = {**model, "path": path}
+    if "notebook" in answer:
+        answer["notebook"] = {**answer["notebook"], "path": path}
+    return answer
+
+
 class OneKernelPerPath:
     """Mixed over the session manager: however many open a notebook at once, one kernel is started.
 
@@ -67,10 +90,15 @@ class OneKernelPerPath:
         kernel_name: Any = None,
         kernel_id: Any = None,
     ) -> Any:
-        """The path's session; made, with its kernel, only if there is none."""
-        manager: Any = self
+        """The document's session; made, with its kernel, only if there is none. Answered under ``path``."""
         if path is None:
             return await super().create_session(path, name, type, kernel_name, kernel_id)  # type: ignore[misc]  # mixin
+        meant = path_meant(path, name)
+        model = await self._one_for(meant, name, type, kernel_name, kernel_id)
+        return model if meant == path else _answered_under(path, model)
+
+    async def _one_for(self, path: str, name: Any, type: Any, kernel_name: Any, kernel_id: Any) -> Any:
+        manager: Any = self
         async with self._alone(path.strip("/")):
             if await manager.session_exists(path=path):
                 return await manager.get_session(path=path)

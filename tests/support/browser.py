@@ -135,7 +135,9 @@ class Person:
             await idle.first.wait_for(timeout=FIRST_CELL_TIMEOUT * 1000)
         except PlaywrightTimeout as late:
             shown = (await self.page.inner_text("body"))[:1000]
-            raise AssertionError(f"no notebook for {self.name} at {self.page.url}; shown: {shown!r}") from late
+            raise AssertionError(
+                f"no notebook for {self.name} at {self.page.url}; shown: {shown!r}"
+            ) from late
 
     def cell(self, index: int) -> Locator:
         """The cell at a place, counted from 0 and from the notebook's start."""

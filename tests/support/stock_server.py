@@ -34,6 +34,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def own_folders(home: Path) -> dict[str, str]:
+    """Environment variables that keep a Jupyter server's files below ``home``, and nothing of the caller's
+    Jupyter."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+    folders = {
+        "JUPYTER_CONFIG_DIR": home / "config",
+        "JUPYTER_DATA_DIR": home / "data",
+        "JUPYTER_RUNTIME_DIR": home / "runtime",
+        "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
+        "JUPYTERLAB_SETTINGS_DIR": home / "settings",
+        "JUPYTER_COLLAB_STATE_DIR": home / "state",
+        "IPYTHONDIR": home / "ipython",
+    }
+    return kept | {name: str(folder) for name, folder in folders.items()} | {"JUPYTER_PLATFORM_DIRS": "1"}
+
+
 class JupyterProcess:
     """One Jupyter server with folders of its own below ``home``; ``with`` starts and stops it.
 
@@ -57,7 +73,7 @@ class JupyterProcess:
         self._python = python or Path(sys.executable)
         self._app = app
         self._arguments = list(arguments)
-        self._environ = self._own_folders(home) | dict(environ or {})
+        self._environ = own_folders(home) | dict(environ or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -155,18 +171,3 @@ class JupyterProcess:
             raise AssertionError(
                 f"the server did not end within {STOP_TIMEOUT:.0f} s:\n{self.log_tail()}"
             ) from None
-
-    @staticmethod
-    def _own_folders(home: Path) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
-        folders = {
-            "JUPYTER_CONFIG_DIR": home / "config",
-            "JUPYTER_DATA_DIR": home / "data",
-            "JUPYTER_RUNTIME_DIR": home / "runtime",
-            "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
-            "JUPYTERLAB_SETTINGS_DIR": home / "settings",
-            "JUPYTER_COLLAB_STATE_DIR": home / "state",
-            "IPYTHONDIR": home / "ipython",
-        }
-        # A unix socket's name may hold about 100 bytes: the engine's own folder must not be deep.
-        return kept | {name: str(folder) for name, folder in folders.items()} | {"JUPYTER_PLATFORM_DIRS": "1"}
