@@ -44,7 +44,8 @@ def everything_else() -> Part:
     elsewhere = {folder for part in (SYSTEM, INTEROP, BROWSER) for folder in part.folders}
     tests = {path.relative_to(HERE).parts[0] for path in HERE.rglob("test_*.py")}
     name = "unit, property, simulation, contract and Jupyter tests"
-    return Part(name, "4 minutes", tuple(sorted(tests - elsewhere)), ("-n", "2", "--dist", "loadgroup"))
+    options = ("-n", "2", "--dist", "loadgroup", "-o", "asyncio_debug=true")
+    return Part(name, "5 minutes", tuple(sorted(tests - elsewhere)), options)
 
 
 def found(names: tuple[str, ...]) -> bool:
