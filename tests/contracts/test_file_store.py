@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pytest
 import pytest_asyncio
+
 from notebook_sync.adapters.local_files import LocalFiles
 from notebook_sync.adapters.memory_files import MemoryFiles
 from notebook_sync.core.errors import FileIsDirectory, FileMissing, FileOutsideRoot, FileUnavailable

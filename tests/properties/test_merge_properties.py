@@ -9,12 +9,13 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycrdt import Doc, Text
+
 from notebook_sync.adapters import codec_worker
 from notebook_sync.adapters.merge_base import read_slim
 from notebook_sync.adapters.notebook_form import Json, read_notebook
 from notebook_sync.adapters.text_merge import character_hunks, merge_text
 from notebook_sync.core.ids import NOTEBOOK, DocumentKind
-from pycrdt import Doc, Text
 
 TEXT = DocumentKind("text", "file")
 _TOKEN = re.compile(r"[obt]\d+q")
@@ -51,7 +52,8 @@ def new_cell(draw: st.DrawFn, marks: Marks, cell_id: str) -> Json:
         cell["cell_type"] = "code"
         cell["execution_count"] = draw(st.none() | st.integers(0, 9))
         cell["outputs"] = [
-            {"output_type": "stream", "name": "stdout", "text": marks.text()} for _ in range(draw(st.integers(0, 2)))
+            {"output_type": "stream", "name": "stdout", "text": marks.text()}
+            for _ in range(draw(st.integers(0, 2)))
         ]
     return cell
 
@@ -79,7 +81,9 @@ def edited(draw: st.DrawFn, marks: Marks, notebook: Json, prefix: str) -> Json:
     for number in range(draw(st.integers(0, 5))):
         place = draw(st.integers(0, len(cells)))
         cell = cells[place] if place < len(cells) else None
-        kind = draw(st.sampled_from(["add", "source", "source", "delete", "move", "outputs", "metadata", "type"]))
+        kind = draw(
+            st.sampled_from(["add", "source", "source", "delete", "move", "outputs", "metadata", "type"])
+        )
         if cell is None or kind == "add":
             cells.insert(place, new_cell(draw, marks, f"{prefix}{number}"))
         elif kind == "source":
@@ -196,7 +200,9 @@ def test_without_a_base_nobodys_cells_are_deleted(notebooks: tuple[Json, Json, J
     kept = {cell["id"]: cell for cell in result["cells"]}
     for cell in read_notebook(data_of(ours))["cells"]:
         assert kept[cell["id"]] == cell
-    assert tokens(data_of(ours)) | tokens(data_of(theirs)) <= tokens(data_of(result)) | tokens(merge.loser or b"")
+    assert tokens(data_of(ours)) | tokens(data_of(theirs)) <= tokens(data_of(result)) | tokens(
+        merge.loser or b""
+    )
 
 
 @settings(deadline=None, max_examples=100)
@@ -208,7 +214,9 @@ def test_a_second_merge_of_the_same_file_changes_nothing(notebooks: tuple[Json, 
     state = state_of(ours)
     first = codec_worker.merge(NOTEBOOK, state, codec_worker.slim(NOTEBOOK, data_of(base)), data_of(theirs))
     after = merged_state(state, first.update)
-    second = codec_worker.merge(NOTEBOOK, after, codec_worker.slim(NOTEBOOK, data_of(theirs)), data_of(theirs))
+    second = codec_worker.merge(
+        NOTEBOOK, after, codec_worker.slim(NOTEBOOK, data_of(theirs)), data_of(theirs)
+    )
     assert (second.update, second.loser) == (None, None)
 
 
@@ -221,7 +229,9 @@ def test_rendering_is_stable_and_keeps_all(notebooks: tuple[Json, Json, Json]) -
     assert once.data == twice.data
     assert once.slim == twice.slim == codec_worker.slim(NOTEBOOK, once.data)
     assert read_notebook(once.data) == read_notebook(data_of(notebook))
-    assert [cell["id"] for cell in read_slim(once.slim)["cells"]] == [cell["id"] for cell in notebook["cells"]]
+    assert [cell["id"] for cell in read_slim(once.slim)["cells"]] == [
+        cell["id"] for cell in notebook["cells"]
+    ]
 
 
 texts = st.text(_ALPHABET, max_size=60)

@@ -47,6 +47,7 @@ class NotReplaced:
 
 
 def digest_of(data: bytes) -> str:
+    """The sha256 of a file's content, in hex."""
     return hashlib.sha256(data).hexdigest()
 
 

@@ -149,6 +149,7 @@ def _merge_whole(
 
 
 def is_notebook(kind: DocumentKind) -> bool:
+    """Whether documents of this kind have cells."""
     return kind.type == "notebook"
 
 

@@ -24,8 +24,8 @@ from notebook_sync.ports import FileChanged, FileContent, FileStamp, Written
 
 _READ_TRIES = 3
 _MOST_BESIDE = 1000
-_LABEL_LENGTH = 80
-_STEM_LENGTH = 150
+_LABEL_BYTES = 60
+_NAME_BYTES = 255
 
 
 class Signer(Protocol):
@@ -174,12 +174,11 @@ class LocalFiles:
         self._target(path)
         folder, _, name = path.rpartition("/")
         stem, extension = os.path.splitext(name)
-        label = re.sub(r"[^\w.-]+", "-", label).strip("-.")[:_LABEL_LENGTH] or "conflict"
+        label = _cut(re.sub(r"[^\w.-]+", "-", label), _LABEL_BYTES).strip("-.") or "conflict"
         for number in range(1, _MOST_BESIDE + 1):
-            tail = f"-{number}" if number > 1 else ""
-            beside = "/".join(
-                filter(None, [folder, f"{stem[:_STEM_LENGTH]}.conflict-{label}{tail}{extension}"])
-            )
+            tail = f".conflict-{label}{f'-{number}' if number > 1 else ''}{extension}"
+            short = _cut(stem, _NAME_BYTES - len(tail.encode("utf-8")))
+            beside = f"{folder}/{short}{tail}" if folder else short + tail
             with _errors_of(beside):
                 target = self._target(beside)
                 try:
@@ -269,6 +268,11 @@ def _read_steady(path: str, target: str) -> tuple[bytes, os.stat_result]:
             if (before.st_mtime_ns, before.st_size) == (status.st_mtime_ns, status.st_size):
                 break
     return data, status
+
+
+def _cut(text: str, most: int) -> str:
+    """As much of a text as fits into ``most`` bytes."""
+    return text.encode("utf-8")[:most].decode("utf-8", "ignore")
 
 
 def _holds(target: str, data: bytes) -> bool:

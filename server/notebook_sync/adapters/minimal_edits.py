@@ -12,8 +12,9 @@ from typing import Any
 from pycrdt import Array, Doc, Map, Text
 
 from notebook_sync.adapters.cell_order import staying
+from notebook_sync.adapters.merge_base import digest_of
 from notebook_sync.adapters.notebook_form import Json, is_safe
-from notebook_sync.adapters.text_merge import character_hunks
+from notebook_sync.adapters.text_merge import character_hunks, compare
 
 Slots = list[str | None]
 """The cell ids of the Y array's entries; None for an entry that is no cell."""
@@ -167,21 +168,17 @@ def _carried(entry: Map[Any], current: Json, wanted: Json | None) -> tuple[bool 
 
 def _edit_outputs(entry: Map[Any], current: list[Json], wanted: list[Json]) -> None:
     outputs = entry.get("outputs")
-    start = end = 0
     if not isinstance(outputs, Array) or len(outputs) != len(current):
-        entry["outputs"] = outputs = Array()
-        outputs = entry["outputs"]
-    else:
-        most = min(len(current), len(wanted))
-        while start < most and current[start] == wanted[start]:
-            start += 1
-        while end < most - start and current[-1 - end] == wanted[-1 - end]:
-            end += 1
-        if start < len(current) - end:
-            del outputs[start : len(current) - end]
-    fresh = wanted[start : len(wanted) - end]
-    for place, output in enumerate(fresh, start):
-        outputs.insert(place, _new_output(output))
+        entry["outputs"] = Array()
+        outputs, current = entry["outputs"], []
+    fresh: list[Json] = []
+    hunks = compare([digest_of(output) for output in current], [digest_of(output) for output in wanted])
+    for hunk in reversed(hunks):
+        if hunk.start < hunk.stop:
+            del outputs[hunk.start : hunk.stop]
+        for place, output in enumerate(wanted[hunk.new_start : hunk.new_stop], hunk.start):
+            outputs.insert(place, _new_output(output))
+            fresh.append(output)
     # What came from the file was not trusted by anybody here.
     metadata = entry.get("metadata")
     if not is_safe(fresh) and isinstance(metadata, Map) and metadata.get("trusted"):

@@ -57,8 +57,8 @@ def read_notebook(data: bytes) -> Json:
     """
     raw = _parse(data)
     major = raw.get("nbformat")
-    if isinstance(major, int) and 1 <= major < NBFORMAT:
-        raw = _converted(data)
+    if major in (1, 2, 3) and major is not True:
+        raw = _converted(data, raw)
     elif major != NBFORMAT:
         raise UnreadableDocument(
             f"This is not a notebook of a known version (nbformat {major!r}, not 1 to 4)."
@@ -99,7 +99,12 @@ def _parse(data: bytes) -> Json:
     return raw
 
 
-def _converted(data: bytes) -> Json:
+def _converted(data: bytes, raw: Json) -> Json:
+    if not isinstance(raw.get("cells" if raw["nbformat"] == 1 else "worksheets"), list):
+        # The converters would make an empty notebook of it, and that would be saved over it.
+        raise UnreadableDocument(
+            f"This notebook of version {raw['nbformat']} can't be converted: it has no cells."
+        )
     import nbformat
 
     try:

@@ -46,10 +46,12 @@ def class_of(kind: DocumentKind) -> type[YDocument] | None:
 
 
 def is_base64(kind: DocumentKind) -> bool:
+    """Whether the document holds the file's bytes as base64 text."""
     return kind.format == "base64"
 
 
 def source_of(doc: Doc[Any]) -> Text:
+    """The text of a text file's document."""
     source: Text = doc.get("source", type=Text)
     return source
 
