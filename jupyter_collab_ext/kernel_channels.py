@@ -13,8 +13,11 @@ from jupyter_server.services.kernels.connection.base import (
 from notebook_sync.core.roles import Action, may
 
 V1 = "v1.kernel.websocket.jupyter.org"
-HARMLESS = frozenset({"kernel_info_request", "comm_info_request"})
-"""Questions that a front end asks when it connects, and that change nothing."""
+HARMLESS = frozenset({"kernel_info_request", "comm_info_request", "history_request"})
+"""Questions that a front end asks when it connects, and that change nothing.
+
+JupyterLab learns from the answer to the last one that the kernel is idle; else it shows "Unknown".
+"""
 
 
 class ReadOnlyForObservers:

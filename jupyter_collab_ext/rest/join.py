@@ -23,7 +23,8 @@ class JoinHandler(JupyterHandler):
     def set_default_headers(self) -> None:
         """The link stays out of other sites' logs and out of caches."""
         super().set_default_headers()
-        self.set_header("Referrer-Policy", "no-referrer")
+        # Not no-referrer: with it a browser posts the form with "Origin: null", which Jupyter refuses.
+        self.set_header("Referrer-Policy", "same-origin")
         self.set_header("Cache-Control", "no-store")
 
     @allow_unauthenticated

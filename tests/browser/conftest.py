@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,31 +59,45 @@ async def browser() -> AsyncIterator[Browser]:
         yield running
 
 
+StartGroup = Callable[..., StartedGroup]
+Arrive = Callable[[Link], Awaitable[Person]]
+
+
 @pytest.fixture(scope="module")
-def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartedGroup]:
-    """``jupyter collab start`` for six and a tutor, on a notebook of our own."""
-    home = tmp_path_factory.mktemp("g")
-    notebooks = home / "notebooks"
-    notebooks.mkdir()
-    (notebooks / NOTEBOOK).write_text(json.dumps(exercise()), encoding="utf-8")
-    with StartedGroup(home, "--people", "6", "--notebooks", str(notebooks)) as started:
-        yield started
+def start_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartGroup]:
+    """Runs ``jupyter collab start`` with the given options, on a notebook of our own."""
+    with ExitStack() as running:
+
+        def start(*options: str) -> StartedGroup:
+            home = tmp_path_factory.mktemp("g")
+            notebooks = home / "notebooks"
+            notebooks.mkdir()
+            (notebooks / NOTEBOOK).write_text(json.dumps(exercise()), encoding="utf-8")
+            return running.enter_context(StartedGroup(home, "--notebooks", str(notebooks), *options))
+
+        yield start
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def seven(browser: Browser, group: StartedGroup) -> AsyncIterator[SevenPages]:
-    """Everybody opens the notebook at the same moment, as at the start of a class."""
+async def arrive(browser: Browser) -> AsyncIterator[Arrive]:
+    """Opens a personal link in a private window of its own and waits for the notebook."""
     async with AsyncExitStack() as stack:
 
-        async def arrive(link: Link) -> Person:
+        async def open_link(link: Link) -> Person:
             person = await Person.arrive(browser, link.name)
             stack.push_async_callback(person.leave)
             await person.open_notebook(link.url)
             return person
 
-        links = sorted(group.links, key=lambda link: link.role == "tutor")
-        people = await asyncio.gather(*map(arrive, links))
-        yield SevenPages(group, links, list(people))
+        yield open_link
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def seven(start_group: StartGroup, arrive: Arrive) -> SevenPages:
+    """Six and a tutor; everybody opens the notebook at the same moment, as at the start of a class."""
+    group = await asyncio.to_thread(start_group, "--people", "6", "--tutors", "1")
+    links = sorted(group.links, key=lambda link: link.role == "tutor")
+    return SevenPages(group, links, list(await asyncio.gather(*map(arrive, links))))
 
 
 @pytest.fixture(scope="session")
