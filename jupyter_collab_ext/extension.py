@@ -242,6 +242,9 @@ class JupyterCollab(ExtensionApp):
         if self.people:
             self.handlers.append((rf"/{JOIN}", JoinHandler))
         routing.substitute(web_app, pages.substitutes(self))
+        routing.substitute(web_app, sessions.substitutes())
+        if self.people:
+            pages.hide_token(web_app.settings)
 
     # --- start and stop -----------------------------------------------------------------------
 
@@ -249,6 +252,8 @@ class JupyterCollab(ExtensionApp):
         """Start the engine. Requests are answered meanwhile and wait for it."""
         _stop_on_interrupt(serverapp)
         sessions.clean_terminals(serverapp.web_app.settings)
+        if self.people:
+            pages.hide_token(serverapp.web_app.settings)  # and from what was loaded after us
         if self.service is not None:
             await self.service.start()
             if self.service.engine is not None and self.on_started is not None:

@@ -40,6 +40,12 @@ READ_ONLY = (
     "notebook_shim.",
     "tornado.web.",
 )
+CLOSED = (
+    "jupyter_server.base.handlers.PrometheusMetricsHandler.",
+    "jupyterlab.handlers.extension_manager_handler.",
+    "jupyterlab.handlers.plugin_manager_handler.",
+)
+"""In the modules above, but about the server and not about notebooks."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -47,12 +53,19 @@ def open_to(role: Role, handler: Any) -> bool:
     """Whether somebody of this role may get as far as the handler; what it then does, it asks by itself."""
     if may(role, Action.MANAGE):
         return True
-    modules = [f"{cls.__module__}." for cls in type(handler).__mro__ if _names_an_endpoint(cls)]
-    module = modules[0] if modules else ""
-    if module.startswith(READ_AND_WRITE):
+    name = next(f"{c.__module__}.{c.__qualname__}." for c in type(handler).__mro__ if _names_an_endpoint(c))
+    if name.startswith(CLOSED):
+        return False
+    if name.startswith(READ_AND_WRITE):
         return True
     upgrade = handler.request.headers.get("Upgrade", "").lower() == "websocket"
-    return module.startswith(READ_ONLY) and handler.request.method in SAFE_METHODS and not upgrade
+    return name.startswith(READ_ONLY) and handler.request.method in SAFE_METHODS and not upgrade
+
+
+def needs_no_login(handler: Any) -> bool:
+    """Whether Jupyter answers this request to anybody: static files, the login page."""
+    method = getattr(handler, str(handler.request.method).lower(), None)
+    return bool(getattr(method, "__allow_unauthenticated", False))
 
 
 def _names_an_endpoint(cls: type) -> bool:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jupyter_server.auth.authorizer import AllowAllAuthorizer
 from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvider, User
 from jupyter_server.serverapp import ServerApp
+from tornado import web
 
 from jupyter_collab_ext import gate
 from jupyter_collab_ext.authorizer import PeopleAuthorizer
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from jupyter_collab_ext.extension import JupyterCollab
 
 COLOURS = "jupyter_collab_colours"
+IDENTITY = ("username", "name", "display_name", "initials", "avatar_url", "color")
 
 
 @dataclass
@@ -57,20 +60,37 @@ class PeopleIdentityProvider(PasswordIdentityProvider):
     updatable_fields: ClassVar[list[str]] = []  # type: ignore[misc]  # nobody renames himself
 
     def get_user(self, handler: Any) -> Any:
-        """The person behind a request; None, and so 403 or the login page, where the gate is closed."""
+        """The person behind a request. Raises a 403 where the gate is closed to them."""
         return self._gated(handler)
 
     async def _gated(self, handler: Any) -> User | None:
         user = super().get_user(handler)
         if isinstance(user, Awaitable):
             user = await user
-        if (
-            isinstance(user, Guest)
-            and user.person is not None
-            and not gate.open_to(user.person.role, handler)
-        ):
+        if not isinstance(user, Guest) or user.person is None or gate.open_to(user.person.role, handler):
+            return user if isinstance(user, User) else None
+        if gate.needs_no_login(handler):
             return None
-        return user if isinstance(user, User) else None
+        # Jupyter's error page asks who is logged in, and would come back here.
+        handler.current_user = handler._jupyter_current_user = user
+        raise web.HTTPError(403, f"not for {user.person.role}s")
+
+    def identity_model(self, user: User) -> dict[str, Any]:
+        """What ``/api/me`` tells people about themselves."""
+        model = {name: getattr(user, name) for name in IDENTITY}
+        if isinstance(user, Guest) and user.person is not None:
+            model |= {"role": user.person.role.value, "group": user.person.group}
+        return model
+
+    def validate_security(self, app: Any, ssl_options: dict[str, Any] | None = None) -> None:
+        """As Jupyter does, but end where everybody would be an organiser, without any token or password."""
+        if not self.auth_enabled:
+            app.log.critical(
+                "personal links need a server with a token or a password: "
+                "remove the empty IdentityProvider.token from the configuration"
+            )
+            app.exit(1)
+        super().validate_security(app, ssl_options)
 
     def user_to_cookie(self, user: User) -> str:
         """What the login cookie holds."""
@@ -101,7 +121,7 @@ def install(serverapp: ServerApp, app: JupyterCollab) -> None:
     """Choose people mode's classes, before they are made.
 
     Without a roster nobody gets in but organisers. Raises ``ConfigError`` when the roster can't be read,
-    or the server's configuration has an identity provider of its own.
+    or the server's configuration has an identity provider or an authorizer of its own.
     """
     state_dir = Path(app.state_dir)
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -111,6 +131,11 @@ def install(serverapp: ServerApp, app: JupyterCollab) -> None:
         raise ConfigError(
             f"personal links can't be used together with {chosen.__name__}: "
             "remove ServerApp.identity_provider_class from the configuration"
+        )
+    if serverapp.authorizer_class is not AllowAllAuthorizer:
+        raise ConfigError(
+            f"personal links can't be used together with {serverapp.authorizer_class.__name__}: "
+            "remove ServerApp.authorizer_class from the configuration"
         )
     provider: Any = type(
         "PeopleIdentityProvider",

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jinja2
 from jupyter_server.utils import ensure_async
 from tornado.web import RequestHandler
 
@@ -27,6 +28,8 @@ SHARE_BUTTON = "@jupyter/collaboration-extension:shared-link"
 TIMELINE = "@jupyter/docprovider-extension:statusBarTimeline"
 """Needs endpoints that this server does not have."""
 NBDIME = "nbdime-jupyterlab"
+EXTENSION_MANAGER = "@jupyterlab/extensionmanager-extension:plugin"
+"""Installs packages into the server: for organisers only."""
 
 QUIET_SETTINGS: dict[str, dict[str, Any]] = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -118,9 +121,27 @@ def _page_handler(base: Any, app: JupyterCollab) -> type[RequestHandler]:
             config["token"] = ""
             if not may(member_of(self).role, Action.MANAGE):
                 config["terminalsAvailable"] = False
+                config["disabledExtensions"].append(EXTENSION_MANAGER)
 
     CollabPageHandler.__name__ = CollabPageHandler.__qualname__ = f"Collab{base.__name__}"
     return CollabPageHandler
+
+
+class TokenlessTemplate(jinja2.Template):
+    """A page of Jupyter's own, without the token that its base template offers to who is logged in."""
+
+    def render(self, *args: Any, **kwargs: Any) -> str:
+        """As jinja2 does, whatever the handler passes as ``token``."""
+        return super().render(*args, **{**kwargs, "token": ""})
+
+
+def hide_token(settings: Mapping[str, Any]) -> None:
+    """Keep the server's token out of all templates: error pages hold it too. May be called again."""
+    for value in settings.values():
+        if isinstance(value, jinja2.Environment) and value.template_class is not TokenlessTemplate:
+            value.template_class = TokenlessTemplate
+            if value.cache is not None:
+                value.cache.clear()
 
 
 def _folder(handler: Any, people: Path, name: str) -> str | None:

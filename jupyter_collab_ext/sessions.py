@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+from jupyter_client.jsonutil import json_default
 from jupyter_server.gateway.gateway_client import GatewayClient
 from jupyter_server.serverapp import ServerApp
+from jupyter_server.services.sessions.handlers import SessionHandler
+from tornado import web
+from tornado.web import RequestHandler
 
 from jupyter_collab_ext.kernel_channels import ReadOnlyForObservers
 
-SECRET_NAMES = ("JUPYTER_TOKEN", "JPY_API_TOKEN", "REDIS_URL", "REDISCLI_AUTH")
+SECRET_NAMES = (
+    "JPY_API_TOKEN",
+    "JUPYTER_TOKEN",
+    "JUPYTER_TOKEN_FILE",
+    "REDIS_URL",
+    "REDISCLI_AUTH",
+    "VALKEYCLI_AUTH",
+)
 SECRET_PREFIXES = ("JUPYTER_COLLAB_",)
 PASSWORD_URLS = ("redis://", "rediss://", "unix://")
 
@@ -93,13 +105,13 @@ class OneKernelPerPath:
         """The document's session; made, with its kernel, only if there is none. Answered under ``path``."""
         if path is None:
             return await super().create_session(path, name, type, kernel_name, kernel_id)  # type: ignore[misc]  # mixin
-        meant = path_meant(path, name)
+        meant = path_meant(path, name).strip("/")
         model = await self._one_for(meant, name, type, kernel_name, kernel_id)
         return model if meant == path else _answered_under(path, model)
 
     async def _one_for(self, path: str, name: Any, type: Any, kernel_name: Any, kernel_id: Any) -> Any:
         manager: Any = self
-        async with self._alone(path.strip("/")):
+        async with self._alone(path):
             if await manager.session_exists(path=path):
                 return await manager.get_session(path=path)
             return await super().create_session(path, name, type, kernel_name, kernel_id)  # type: ignore[misc]  # mixin
@@ -108,6 +120,21 @@ class OneKernelPerPath:
         """Two people who change one session do so one after the other."""
         async with self._alone(f"session {session_id}"):
             await super().update_session(session_id, **changes)  # type: ignore[misc]  # mixin
+
+    async def delete_session(self, session_id: str) -> None:
+        """Nobody is given a session whose kernel is being shut down."""
+        manager: Any = self
+        model = await manager.get_session(session_id=session_id)
+        async with self._alone(str(model["path"])):
+            await super().delete_session(session_id)  # type: ignore[misc]  # mixin
+
+    def get_kernel_env(self, *args: Any, **kwargs: Any) -> dict[str, str]:
+        """A changed session also changes the environment that its kernel is restarted with."""
+        return without_secrets(super().get_kernel_env(*args, **kwargs))  # type: ignore[misc]  # mixin
+
+    def changing(self, session_id: str) -> AbstractAsyncContextManager[None]:
+        """Whoever holds it is the only one who changes this session's kernel."""
+        return self._alone(f"change of {session_id}")
 
     @asynccontextmanager
     async def _alone(self, key: str) -> AsyncIterator[None]:
@@ -122,6 +149,43 @@ class OneKernelPerPath:
                 self._opening[key] = (lock, users)
             else:
                 del self._opening[key]
+
+
+class OneChangeAtATime(SessionHandler):
+    """``PATCH /api/sessions/…``: two people who choose another kernel at once leave no kernel behind.
+
+    Jupyter starts the new kernel, notes it, and shuts down the one that it saw before: done by two
+    people at once, one of the new kernels is in no session, and the old one is shut down twice.
+    """
+
+    @web.authenticated
+    async def patch(self, session_id: str) -> None:
+        """Change the session; a kernel that somebody else just chose alike is taken as it is."""
+        manager: Any = self.session_manager
+        seen = await _kernel(manager, session_id)
+        async with manager.changing(session_id):
+            now = await _kernel(manager, session_id)
+            if now != seen and _only_wants(self.get_json_body(), now[1]):
+                model = await manager.get_session(session_id=session_id)
+                self.finish(json.dumps(model, default=json_default))
+                return
+            answered: Any = super().patch(session_id)
+            await answered
+
+
+def _only_wants(asked: object, kernel_name: str) -> bool:
+    wanted = asked.get("kernel") if isinstance(asked, dict) else None
+    return isinstance(wanted, dict) and wanted.get("id") is None and wanted.get("name") == kernel_name
+
+
+async def _kernel(manager: Any, session_id: str) -> tuple[str, str]:
+    kernel = (await manager.get_session(session_id=session_id))["kernel"]
+    return kernel["id"], kernel["name"]
+
+
+def substitutes() -> dict[type[RequestHandler], type[RequestHandler]]:
+    """Jupyter's handlers and ours in their place."""
+    return {SessionHandler: OneChangeAtATime}
 
 
 class CleanKernelEnvironment:

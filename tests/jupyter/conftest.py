@@ -16,6 +16,7 @@ from tornado.websocket import WebSocketClientConnection
 
 from jupyter_collab_ext.extension import JupyterCollab
 from tests.support.jupyter_wait import closed
+from tests.support.people_here import Event, prepared
 
 
 @pytest_asyncio.fixture(autouse=True)  # type: ignore[no-redef]  # in place of pytest-jupyter's
@@ -134,3 +135,23 @@ def room(dial: Fetch, session: Any) -> Callable[..., Awaitable[WebSocketClientCo
         return socket
 
     return connect
+
+
+@pytest.fixture
+def event(
+    collab_config: dict[str, Any],
+    extensions: dict[str, bool],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    jp_root_dir: Path,
+) -> Event:
+    """A group with links, its notebook, and the server for it."""
+    collab_config["people"] = True
+    extensions |= {"jupyterlab": True, "jupyter_server_terminals": True}
+    roster = prepared(tmp_path / "state")
+    request.getfixturevalue("notebook")("group-1/work.ipynb", "1 + 1")
+    request.getfixturevalue("server")
+    port, base = request.getfixturevalue("jp_http_port"), request.getfixturevalue("jp_base_url")
+    app = request.getfixturevalue("jp_serverapp")
+    url = f"http://127.0.0.1:{port}{base}"
+    return Event(url, app.identity_provider.token, tmp_path / "state", roster)
