@@ -17,6 +17,7 @@ from notebook_sync.adapters import merge_base, notebook_form, ydoc_form
 from notebook_sync.adapters.minimal_edits import edit_notebook, edit_text
 from notebook_sync.adapters.notebook_form import Json
 from notebook_sync.adapters.notebook_merge import merge_notebooks
+from notebook_sync.adapters.notebook_writer import write_notebook
 from notebook_sync.adapters.text_merge import merge_text
 from notebook_sync.core.errors import CorruptRecord, InvariantBroken, RoomError
 from notebook_sync.core.ids import DocumentKind
@@ -53,7 +54,7 @@ def render(kind: DocumentKind, state: bytes) -> Rendered:
     doc = load(state)
     if is_notebook(kind):
         notebook, _, trusted = read_document(doc)
-        data = notebook_form.write_notebook(notebook)
+        data = write_notebook(notebook)
         return Rendered(data, _digest(data), merge_base.slim_notebook(notebook), trusted)
     if (cls := ydoc_form.class_of(kind)) is not None:
         data = ydoc_form.get_whole(cls(doc), kind)
@@ -103,9 +104,7 @@ def _merge_notebook(doc: Doc[Any], slim_base: bytes | None, data: bytes) -> tupl
     merge = merge_notebooks(base, ours, theirs)
     edit_notebook(doc, ours, places, merge.notebook)
     result = read_document(doc)[0]
-    if result != merge.notebook and notebook_form.write_notebook(result) != notebook_form.write_notebook(
-        merge.notebook
-    ):
+    if result != merge.notebook and write_notebook(result) != write_notebook(merge.notebook):
         raise InvariantBroken("the edits of a merge must make the merged notebook, and made another")
     return merge.conflicts
 

@@ -26,14 +26,12 @@ Json = dict[str, Any]
 
 NBFORMAT = 4
 NEWEST_MINOR = 5
-FIRST_MINOR_WITH_IDS = 5
 
 _MAX_SAFE_INTEGER = 2**53 - 1
 """Above it JavaScript keeps no exact integers; a browser would have read a float."""
 
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _JSON_MIME = re.compile(r"application/(.*\+)?json")
-_SPLIT_MIME = ("application/javascript", "image/svg+xml")
 _CELL_KEYS = {
     "code": ("cell_type", "execution_count", "id", "metadata", "outputs", "source"),
     "markdown": ("attachments", "cell_type", "id", "metadata", "source"),
@@ -284,47 +282,6 @@ def _joined_bundle(bundle: Any) -> Json:
     if not isinstance(bundle, dict):
         return {} if bundle is None else {"application/json": bundle}
     return {mime: value if _JSON_MIME.fullmatch(mime) else _joined(value) for mime, value in bundle.items()}
-
-
-# --- writing -------------------------------------------------------------------------------------
-
-
-def write_notebook(notebook: Json) -> bytes:
-    """The file content of a notebook in normal form: the bytes that nbformat writes for it."""
-    with_ids = notebook["nbformat_minor"] >= FIRST_MINOR_WITH_IDS
-    cells = [_split_cell(cell, with_ids) for cell in notebook["cells"]]
-    text = json.dumps(
-        {**notebook, "cells": cells}, ensure_ascii=False, indent=1, separators=(",", ": "), sort_keys=True
-    )
-    return text.encode("utf-8") + b"\n"
-
-
-def _split_cell(cell: Json, with_id: bool) -> Json:
-    split = {**cell, "source": cell["source"].splitlines(True)}
-    if not with_id:
-        del split["id"]
-    if "outputs" in cell:
-        split["outputs"] = [_split_output(output) for output in cell["outputs"]]
-    if "attachments" in cell:
-        split["attachments"] = {name: _split_bundle(bundle) for name, bundle in cell["attachments"].items()}
-    return split
-
-
-def _split_output(output: Json) -> Json:
-    if output["output_type"] == "stream":
-        return {**output, "text": output["text"].splitlines(True)}
-    if "data" in output:
-        return {**output, "data": _split_bundle(output["data"])}
-    return output
-
-
-def _split_bundle(bundle: Json) -> Json:
-    return {
-        mime: value.splitlines(True)
-        if isinstance(value, str) and (mime.startswith("text/") or mime in _SPLIT_MIME)
-        else value
-        for mime, value in bundle.items()
-    }
 
 
 # --- trust ---------------------------------------------------------------------------------------
