@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
-from notebook_sync.adapters.redis_connection import client, trouble
+from redis import exceptions
+
+from notebook_sync.adapters.redis_connection import check_namespace, client, run, trouble
+from notebook_sync.adapters.redis_records import Keys
 from notebook_sync.core.errors import CorruptRecord, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, Generation, NodeId
 from notebook_sync.core.limits import Limits
@@ -15,100 +21,172 @@ from notebook_sync.ports import AwarenessPublished, ChannelEvent, ChannelRestore
 log = logging.getLogger(__name__)
 
 Listener = Callable[[ChannelEvent], None]
-UPDATES, AWARENESS = "updates", "awareness"
-POLL = 1.0
-"""Seconds a read waits before it looks whether it should ping."""
 
 
 class RedisChannel:
-    """``run`` reads until it fails or is cancelled; the caller starts it again (``supervisor.forever``)."""
+    """``run`` holds the connection that listens and must run while the channel is used; without it, and
+    while Redis is away, ``subscribe`` waits at most ``Limits.append_timeout``."""
 
     def __init__(self, url: str, namespace: str, node: NodeId, limits: Limits) -> None:
+        check_namespace(namespace)
         self._redis = client(url, limits)
-        self._prefix = f"jc:{namespace}"
+        self._namespace = namespace
         self._node = node
+        self._limits = limits
         self._listeners: dict[DocumentId, Listener] = {}
-        self._pubsub = self._redis.pubsub()
-        self._lost = False
-        self._wake = asyncio.Event()
+        self._confirmed: dict[DocumentId, asyncio.Event] = {}
+        self._restoring: set[DocumentId] = set()
+        self._leaving: Counter[DocumentId] = Counter()
+        self._raw: Any = None
+        """The connection that listens, redis-py's, while there is one."""
 
-    def _channel(self, document: DocumentId, name: str) -> str:
-        return f"{self._prefix}:{{{document}}}:{name}"
+    def _channels(self, document: DocumentId) -> tuple[str, str]:
+        keys = Keys.of(self._namespace, document)
+        return keys.updates, keys.awareness
+
+    # --- the port -----------------------------------------------------------------------------
 
     async def subscribe(self, document: DocumentId, listener: Listener) -> None:
-        """See ``ports.Channel``. Raises ``StoreUnavailable``; then nothing is subscribed."""
+        """See ``ports.Channel``; when it returns, whatever is published from now on is heard.
+
+        Raises ``StoreUnavailable``; then nothing is subscribed.
+        """
         self._listeners[document] = listener
-        channels = [self._channel(document, name) for name in (UPDATES, AWARENESS)]
+        confirmed = self._confirmed[document] = asyncio.Event()
         try:
-            with trouble(channels[0]):
-                await self._pubsub.ssubscribe(*channels)
-        except StoreUnavailable:
-            self._listeners.pop(document, None)
-            raise
-        self._wake.set()
+            async with asyncio.timeout(self._limits.append_timeout):
+                await self._send("SSUBSCRIBE", document)
+                await confirmed.wait()
+        except TimeoutError:
+            raise StoreUnavailable("the store does not answer (a subscription)") from None
+        finally:
+            if not confirmed.is_set() and self._listeners.get(document) is listener:
+                del self._listeners[document]
+                self._confirmed.pop(document, None)
 
     async def unsubscribe(self, document: DocumentId) -> None:
         """See ``ports.Channel``. Never raises: what is still heard for the document is dropped."""
-        if self._listeners.pop(document, None) is None:
-            return
-        channels = [self._channel(document, name) for name in (UPDATES, AWARENESS)]
-        try:
-            with trouble(channels[0]):
-                await self._pubsub.sunsubscribe(*channels)
-        except StoreUnavailable as error:
-            log.info("a subscription is left to the next reconnect: %s", error)
+        self._confirmed.pop(document, None)
+        self._restoring.discard(document)
+        if self._listeners.pop(document, None) is not None and self._raw is not None:
+            self._leaving[document] += 1
+            await self._send("SUNSUBSCRIBE", document)
 
     async def publish_awareness(self, document: DocumentId, node: NodeId, frame: bytes) -> None:
         """See ``ports.Channel``. Raises ``StoreUnavailable``."""
-        channel = self._channel(document, AWARENESS)
+        channel = self._channels(document)[1]
         with trouble(channel):
-            await self._redis.execute_command("SPUBLISH", channel, node.encode() + b" " + frame)
+            await run(self._redis, "SPUBLISH", channel, node.encode() + b" " + frame)
+
+    async def _send(self, command: str, document: DocumentId) -> None:
+        """Tell Redis, if it is there; if not, the next connection says it again."""
+        raw = self._raw
+        if raw is None or not raw.is_connected:
+            return
+        try:
+            await raw.send_command(command, *self._channels(document), check_health=False)
+        except (exceptions.RedisError, OSError) as error:
+            log.debug("%s waits for the next connection: %s", command, error)
+
+    # --- the reader ---------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Read and hand out messages. Raises when the connection is lost for good."""
-        if self._lost:
-            await self._restore()
+        """Listen until cancelled; a lost connection is made again after a pause with jitter."""
+        pause = self._limits.channel_retry_first
         try:
-            await self._read()
-        except asyncio.CancelledError:
-            raise
-        except BaseException:
-            self._lost = True
-            raise
+            while True:
+                try:
+                    await self._connect()
+                    pause = self._limits.channel_retry_first
+                    await self._read()
+                except (exceptions.RedisError, OSError, TimeoutError) as error:
+                    log.info("the channel to other nodes is lost: %s", type(error).__name__)
+                await self._disconnect()
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2, self._limits.channel_retry_most)
+        finally:
+            await self._disconnect()
 
-    async def _restore(self) -> None:
-        """A new connection with the old subscriptions; then everybody may have missed something."""
-        await self._pubsub.aclose()
-        pubsub = self._redis.pubsub()
-        channels = [self._channel(d, name) for d in self._listeners for name in (UPDATES, AWARENESS)]
-        if channels:
-            with trouble(channels[0]):
-                await pubsub.ssubscribe(*channels)
-        self._pubsub = pubsub
-        self._lost = False
+    async def aclose(self) -> None:
+        """End both connections; ``run`` must have ended."""
+        await self._disconnect()
+        await self._redis.aclose()
+
+    async def _connect(self) -> None:
+        pool: Any = self._redis.connection_pool
+        raw = pool.make_connection()
+        try:
+            await raw.connect()
+        except BaseException:
+            await raw.disconnect(nowait=True)
+            raise
+        self._raw = raw
+        self._leaving.clear()
         for document in list(self._listeners):
-            self._hand(document, ChannelRestored())
+            await raw.send_command("SSUBSCRIBE", *self._channels(document), check_health=False)
+
+    async def _disconnect(self) -> None:
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            # Those that were heard before may have missed something by the time they are heard again.
+            self._restoring |= {d for d in self._listeners if self._heard(d)}
+            await raw.disconnect(nowait=True)
+
+    def _heard(self, document: DocumentId) -> bool:
+        confirmed = self._confirmed.get(document)
+        return confirmed is not None and confirmed.is_set()
 
     async def _read(self) -> None:
+        asked = False
         while True:
-            if not self._pubsub.subscribed:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            with trouble(self._prefix):
-                message = await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=POLL)
-            if message is not None and message["type"] == "smessage":
-                self._take(message["channel"], message["data"])
+            _still_wanted()
+            message = await self._raw.read_response(
+                disable_decoding=True, timeout=self._limits.channel_heartbeat, disconnect_on_error=False
+            )
+            if message is not None:
+                asked = False
+                self._take(message)
+            elif asked:
+                raise TimeoutError("no heartbeat")
+            else:
+                # Redis may have dropped us without a word (F62), and silence is normal here.
+                asked = True
+                await self._raw.send_command("PING", check_health=False)
 
-    def _take(self, channel: bytes, data: bytes) -> None:
+    def _take(self, message: object) -> None:
+        if not isinstance(message, list) or len(message) != 3:
+            return  # the answer to PING
+        kind, channel, data = message
+        name = channel.decode(errors="replace") if isinstance(channel, bytes) else ""
+        document = DocumentId(name.rpartition("{")[2].partition("}")[0])
+        if kind == b"smessage":
+            self._message(document, name, data)
+        elif kind == b"ssubscribe" and name == self._channels(document)[1]:
+            self._subscribed(document)
+        elif kind == b"sunsubscribe" and name == self._channels(document)[1]:
+            self._unsubscribed(document)
+
+    def _subscribed(self, document: DocumentId) -> None:
+        confirmed = self._confirmed.get(document)
+        if confirmed is not None:
+            confirmed.set()
+        if document in self._restoring:
+            self._restoring.discard(document)
+            self._hand(document, ChannelRestored())
+
+    def _unsubscribed(self, document: DocumentId) -> None:
+        if self._leaving[document] > 0:
+            self._leaving[document] -= 1
+        elif document in self._listeners:
+            raise exceptions.ConnectionError("Redis ended a subscription: the slot has moved")
+
+    def _message(self, document: DocumentId, name: str, data: bytes) -> None:
         """One message; a bad one is dropped, and costs its document a look at the log (F58)."""
-        name = channel.decode(errors="replace")
-        document = DocumentId(name.partition("{")[2].partition("}")[0])
         if document not in self._listeners:
             return
         event: ChannelEvent
         try:
-            event = _awareness(data) if name.endswith(f":{AWARENESS}") else _entry(data)
+            event = _awareness(data) if name == self._channels(document)[1] else _entry(data)
         except (ValueError, IndexError, CorruptRecord) as error:
             log.warning("a message on %s can't be read: %s", name, error)
             event = ChannelRestored()
@@ -125,14 +203,19 @@ class RedisChannel:
             # The reader serves all documents: what one of them does with a message is its own affair.
             log.exception("document %s could not take a message from another node", document)
 
-    async def aclose(self) -> None:
-        """End both connections."""
-        await self._pubsub.aclose()
-        await self._redis.aclose()
+
+def _still_wanted() -> None:
+    """Raise ``CancelledError`` if this task was cancelled and something swallowed it: ``asyncio.wait_for``
+    before Python 3.12 does when its work is done at that very moment, and redis-py sends through it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _awareness(data: bytes) -> AwarenessPublished:
-    node, _, frame = data.partition(b" ")
+    node, space, frame = data.partition(b" ")
+    if not space:
+        raise CorruptRecord("it names no node")
     return AwarenessPublished(NodeId(node.decode()), frame)
 
 

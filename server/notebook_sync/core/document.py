@@ -168,6 +168,8 @@ class Document:
             self._fill(updates)
             self.log.follow(event.lineage, event.generation, event.seq, event.chain)
             self._sweep_at = now + self._limits.sweep_interval
+            # The subscription may have begun to be heard after the load.
+            self.fetch_soon(now)
         else:
             self._merge_histories(event, updates)
         self._since_snapshot = len(event.entries)

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
+from notebook_sync.core.errors import StoreUnavailable
+
 log = logging.getLogger(__name__)
 
 
@@ -85,6 +87,8 @@ async def forever(
         started = loop.time()
         try:
             await work()
+        except StoreUnavailable as error:
+            log.warning("%s waits: %s", name, error)
         except Exception:
             log.exception("%s failed and is started again", name)
         failures = 1 if loop.time() - started > most else failures + 1
