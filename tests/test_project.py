@@ -29,16 +29,17 @@ PURE = frozenset(
 """What the core may import of the standard library: nothing that looks at the world, waits or rolls dice."""
 
 FAMILIES = (
-    {"redis_connection", "redis_store", "redis_channel", "redis_lease", "redis_ledger"},
-    {"memory_store", "memory_files"},
+    {"redis_connection", "redis_store", "redis_channel", "redis_lease", "redis_ledger", "redis_records"},
+    {"memory_store", "memory_ledger", "memory_files"},
     {"local_files", "exchange", "replaced_files"},
     {
         "notebook_codec", "codec_worker", "worker_process", "ydoc_form", "notebook_form", "notebook_merge",
+        "notebook_writer",
         "merge_base", "minimal_edits", "text_merge", "cell_identity", "cell_order",
     },
 )  # fmt: skip
 """Adapters that are one adapter in several modules."""
-TOOLS = {"atomic_replace", "compaction", "exchange"}
+TOOLS = {"atomic_replace", "compaction", "exchange", "log_chain"}
 """Functions that several adapters use and that are no adapters themselves."""
 
 

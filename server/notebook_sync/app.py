@@ -143,7 +143,7 @@ class NotebookSync:
             embedded = await stack.enter_async_context(EmbeddedValkey(settings.state_dir, limits))
             supervisor.spawn(forever(embedded.watch, "the embedded Valkey's watch"), "embedded Valkey")
             url = embedded.url
-        redis = await connect(url, limits)
+        redis = await connect(url, limits, namespace=settings.namespace)
         stack.push_async_callback(redis.aclose)
         log.info("documents are stored in %s", redacted(url))
         codec = await stack.enter_async_context(NotebookCodec(limits))

@@ -1,94 +1,145 @@
 #!lua name=jupyter_collab_1
 
--- The log of a document, as functions that run atomically in Redis or Valkey.
+-- The log of a document, as functions that run atomically in Redis or Valkey (7.0 or newer).
 --
 -- All keys of a document are in one slot, by the hash tag {D}:
---   meta  hash   v, lineage, generation, seq, chain, snap (id), chunks, snap_seq, snap_chain,
---                and "n:<node>" -> "number seq chain" of the last batch of each node (rule 21)
---   log   stream id "<seq>-0"; fields: w node, c chain, t milliseconds, u0..un updates
---   snapshot chunks: strings under an immutable snapshot id (rule 29)
--- chain' = the first 16 hex digits of sha1(chain .. node .. updates): Redis has no sha256.
+--   meta   hash: v, lineage, generation, seq, chain, ended (ms),
+--          snap (id), chunks, snap_seq, snap_chain,
+--          marks "<seq>:<due ms>;...": entries up to seq may go when due (readers that lag, rule 29),
+--          compactor "<token> <until ms>",
+--          "n:<node>" -> "<number> <seq> <chain>" of the last batch of each node (rule 21),
+--          "lease:<purpose>" -> "<owner> <until ms> <fence> <ttl ms>" (rule 7)
+--   log    stream, id "<seq>-<ms>"; fields: w node, c chain, u0..un updates
+--   files  hash: "<folder>:digest", "<folder>:base", "<folder>:intents" (a line each, newest first)
+--   snap:<id>:<k>  the parts of an immutable snapshot
+-- Per namespace: paths (hash, "<path>\0<kind>" -> D), order (sorted set of the same, for "at and below"),
+-- ending (set of D whose end is still to be marked).
+--
+-- chain' = the first 16 hex digits of sha1(chain .. node .. updates): Lua here has no sha256.
 -- Function names carry the version (rule 26); a document written by a newer one is refused.
 
 local VERSION = 1
 local ZERO_CHAIN = '0000000000000000'
-
-local function checked(meta)
-  local v = redis.call('HGET', meta, 'v')
-  if v and tonumber(v) > VERSION then
-    return redis.error_reply('NEWER this document was written by a newer version: upgrade this server')
-  end
-end
+local NODES_KEPT = 64
+local PAGE_ENTRIES = 16
 
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- KEYS meta; ARGV proposal. The document's lineage; the proposal if there was none (rule 20).
-local function reserve(keys, args)
-  local newer = checked(keys[1])
-  if newer then return newer end
-  redis.call('HSETNX', keys[1], 'v', VERSION)
-  redis.call('HSETNX', keys[1], 'lineage', args[1])
-  return redis.call('HGET', keys[1], 'lineage')
+-- HMGET, and an error when the document was written by a newer version.
+local function fields(meta, ...)
+  local values = redis.call('HMGET', meta, 'v', ...)
+  local v = table.remove(values, 1)
+  if v and tonumber(v) > VERSION then
+    return values, redis.error_reply('NEWER this document was written by a newer version: upgrade this server')
+  end
+  return values, nil
 end
 
--- KEYS meta, chunks...; ARGV lineage, generation, snapshot id. 1 if this seed is the document's, else 0.
-local function seed(keys, args)
-  local newer = checked(keys[1])
-  if newer then return newer end
-  local meta = redis.call('HMGET', keys[1], 'lineage', 'generation')
-  if meta[2] then return meta[2] == args[2] and 1 or 0 end
-  if meta[1] and meta[1] ~= args[1] then return 0 end
-  for i = 2, #keys do
-    if redis.call('PERSIST', keys[i]) == 0 and redis.call('EXISTS', keys[i]) == 0 then
-      return redis.error_reply('CHUNKGONE a part of the snapshot is not there any more')
-    end
+-- Drop log entries whose time has come.
+local function trim(meta, log, marks, now)
+  local upto
+  while true do
+    local seq, due, rest = string.match(marks, '^(%d+):(%d+);(.*)$')
+    if not seq or tonumber(due) > now then break end
+    upto, marks = tonumber(seq), rest
   end
+  if upto then
+    redis.call('XTRIM', log, 'MINID', '=', upto + 1)
+    redis.call('HSET', meta, 'marks', marks)
+  end
+  return marks
+end
+
+-- Up to max_bytes of entries after seq, in order; at least one if there is one.
+local function page(log, seq, max_bytes)
+  local found, bytes = {}, 0
+  local start = tostring(seq + 1)
+  while bytes < max_bytes do
+    local some = redis.call('XRANGE', log, start, '+', 'COUNT', PAGE_ENTRIES)
+    for _, entry in ipairs(some) do
+      found[#found + 1] = entry
+      for i = 2, #entry[2], 2 do bytes = bytes + #entry[2][i] end
+    end
+    if #some < PAGE_ENTRIES then break end
+    start = '(' .. some[#some][1]
+  end
+  return found
+end
+
+-- KEYS meta; ARGV proposal. The document's lineage; the proposal if there was none (rule 20).
+local function reserve(keys, args)
+  local meta, newer = fields(keys[1], 'lineage', 'ended')
+  if newer then return newer end
+  if meta[2] then return redis.error_reply('ENDED this document has ended') end
+  if meta[1] then return meta[1] end
+  redis.call('HSET', keys[1], 'v', VERSION, 'lineage', args[1])
+  return args[1]
+end
+
+-- KEYS meta, log, chunks...; ARGV lineage, generation, snapshot id, snapshot bytes.
+-- 1 if this seed is the document's, else 0.
+local function seed(keys, args)
+  local meta, newer = fields(keys[1], 'lineage', 'generation', 'ended')
+  if newer then return newer end
+  if meta[3] or (meta[1] and meta[1] ~= args[1]) then return 0 end
+  if meta[2] then return meta[2] == args[2] and 1 or 0 end
+  local bytes = 0
+  for i = 3, #keys do bytes = bytes + redis.call('STRLEN', keys[i]) end
+  if bytes ~= tonumber(args[4]) then
+    return redis.error_reply('CHUNKGONE a part of the snapshot is not there any more')
+  end
+  for i = 3, #keys do redis.call('PERSIST', keys[i]) end
+  redis.call('DEL', keys[2])
   redis.call('HSET', keys[1], 'v', VERSION, 'lineage', args[1], 'generation', args[2], 'seq', 0,
-    'chain', ZERO_CHAIN, 'snap', args[3], 'chunks', #keys - 1, 'snap_seq', 0, 'snap_chain', ZERO_CHAIN)
+    'chain', ZERO_CHAIN, 'snap', args[3], 'chunks', #keys - 2, 'snap_seq', 0, 'snap_chain', ZERO_CHAIN,
+    'marks', '')
   return 1
 end
 
--- KEYS meta, log. nil if there is nothing; {lineage} if only reserved;
--- {lineage, generation, seq, chain, snapshot id, chunks, entries after the snapshot}.
-local function load(keys)
-  local newer = checked(keys[1])
+-- KEYS meta, log; ARGV bytes of a page. nil if there is nothing; {lineage} if only reserved;
+-- {lineage, generation, seq, snapshot id, chunks, snapshot seq, snapshot chain, first page after it}.
+local function load(keys, args)
+  local meta, newer = fields(keys[1], 'lineage', 'generation', 'seq', 'snap', 'chunks', 'snap_seq',
+    'snap_chain', 'ended')
   if newer then return newer end
-  local meta = redis.call('HMGET', keys[1], 'lineage', 'generation', 'seq', 'chain', 'snap', 'chunks', 'snap_seq')
-  if not meta[1] then return nil end
+  if meta[8] or not meta[1] then return nil end
   if not meta[2] then return { meta[1] } end
-  local entries = redis.call('XRANGE', keys[2], '(' .. meta[7] .. '-0', '+')
-  return { meta[1], meta[2], meta[3], meta[4], meta[5], meta[6], entries }
+  meta[8] = page(keys[2], tonumber(meta[6]), tonumber(args[1]))
+  return meta
 end
 
 -- KEYS meta, log; ARGV lineage, generation, node, number, channel, largest inline payload, updates...
 -- {'OK', seq, chain} or {'STALE', lineage, generation}.
 local function append(keys, args)
-  local newer = checked(keys[1])
+  local node, number = args[3], tonumber(args[4])
+  local meta, newer = fields(keys[1], 'lineage', 'generation', 'seq', 'chain', 'marks', 'ended', 'n:' .. node)
   if newer then return newer end
-  local node, number = args[3], args[4]
-  local meta = redis.call('HMGET', keys[1], 'lineage', 'generation', 'seq', 'chain', 'n:' .. node)
+  if meta[6] then return { 'STALE', '', '' } end
   if meta[1] ~= args[1] or meta[2] ~= args[2] then
     return { 'STALE', meta[1] or '', meta[2] or '' }
   end
-  if meta[5] then
-    local last, seq, chain = string.match(meta[5], '^(%d+) (%d+) (%x+)$')
-    if last == number then return { 'OK', seq, chain } end
+  if meta[7] then
+    local last, seq, chain = string.match(meta[7], '^(%d+) (%d+) (%x+)$')
+    -- An older one is a straggler of a connection that was given up; nobody waits for its answer.
+    if number <= tonumber(last) then return { 'OK', seq, chain } end
   end
   local seq = tonumber(meta[3]) + 1
-  local updates, sizes, fields = {}, {}, {}
+  local now = now_ms()
+  local updates, sizes, entry = {}, {}, {}
   for i = 7, #args do
     updates[#updates + 1] = args[i]
     sizes[#sizes + 1] = #args[i]
-    fields[#fields + 1] = 'u' .. (i - 7)
-    fields[#fields + 1] = args[i]
+    entry[#entry + 1] = 'u' .. (i - 7)
+    entry[#entry + 1] = args[i]
   end
   local body = table.concat(updates)
   local chain = string.sub(redis.sha1hex(meta[4] .. node .. body), 1, 16)
-  redis.call('XADD', keys[2], seq .. '-0', 'w', node, 'c', chain, 't', now_ms(), unpack(fields))
+  redis.call('XADD', keys[2], seq .. '-' .. now, 'w', node, 'c', chain, unpack(entry))
   redis.call('HSET', keys[1], 'seq', seq, 'chain', chain, 'n:' .. node, number .. ' ' .. seq .. ' ' .. chain)
+  if meta[5] and meta[5] ~= '' then trim(keys[1], keys[2], meta[5], now) end
   local head = args[2] .. ' ' .. seq .. ' ' .. node .. ' ' .. chain .. ' '
   if #body <= tonumber(args[6]) then
     redis.call('SPUBLISH', args[5], head .. table.concat(sizes, ',') .. '\n' .. body)
@@ -98,102 +149,194 @@ local function append(keys, args)
   return { 'OK', tostring(seq), chain }
 end
 
--- KEYS meta, log; ARGV generation, seq, chain. The entries after seq, or 'TRIMMED' when the cursor is
--- not a place in this log: too old, of another incarnation, or rolled back.
+-- KEYS meta, log; ARGV generation, seq, chain, bytes of a page. {last seq of the log, a page after seq},
+-- or 'TRIMMED' when the cursor is no place in this log: too old, of another incarnation, or rolled back.
 local function since(keys, args)
-  local newer = checked(keys[1])
+  local meta, newer = fields(keys[1], 'generation', 'seq', 'chain', 'snap_seq', 'snap_chain', 'ended')
   if newer then return newer end
-  local meta = redis.call('HMGET', keys[1], 'generation', 'seq', 'snap_seq', 'snap_chain')
   local seq = tonumber(args[2])
-  if meta[1] ~= args[1] or seq > tonumber(meta[2]) then return 'TRIMMED' end
+  if meta[6] or meta[1] ~= args[1] or seq > tonumber(meta[2]) then return 'TRIMMED' end
   local chain
   if seq == 0 then
     chain = ZERO_CHAIN
-  elseif seq == tonumber(meta[3]) then
-    chain = meta[4]
+  elseif seq == tonumber(meta[2]) then
+    chain = meta[3]
+  elseif seq == tonumber(meta[4]) then
+    chain = meta[5]
   else
-    local at = redis.call('XRANGE', keys[2], seq .. '-0', seq .. '-0')
-    if at[1] then
-      for i = 1, #at[1][2], 2 do
-        if at[1][2][i] == 'c' then chain = at[1][2][i + 1] end
-      end
-    end
+    local at = redis.call('XRANGE', keys[2], seq, seq, 'COUNT', 1)
+    if at[1] and at[1][2][3] == 'c' then chain = at[1][2][4] end
   end
   if chain ~= args[3] then return 'TRIMMED' end
-  local entries = redis.call('XRANGE', keys[2], '(' .. seq .. '-0', '+')
-  if #entries ~= tonumber(meta[2]) - seq then return 'TRIMMED' end
-  return entries
+  local entries = page(keys[2], seq, tonumber(args[4]))
+  if seq < tonumber(meta[2]) then
+    local first = entries[1] and tonumber(string.match(entries[1][1], '^%d+'))
+    if first ~= seq + 1 then return 'TRIMMED' end
+  end
+  return { meta[2], entries }
 end
 
--- KEYS meta, log, old chunks..., new chunks...; ARGV generation, old snapshot id, number of old chunks,
--- new snapshot id, upto seq, chain at it, milliseconds that entries and the old snapshot are kept.
--- 1 when done, 0 when the log or the snapshot moved on.
-local function compact(keys, args)
-  local newer = checked(keys[1])
+-- KEYS meta, log; ARGV token, milliseconds. Take the right to compact, if there is something to.
+-- {'OK', generation, snapshot id, chunks} or {'NO', why}.
+local function compact_begin(keys, args)
+  local meta, newer = fields(keys[1], 'generation', 'seq', 'snap_seq', 'snap', 'chunks', 'compactor',
+    'marks', 'ended')
   if newer then return newer end
-  local meta = redis.call('HMGET', keys[1], 'generation', 'snap')
-  if meta[1] ~= args[1] or meta[2] ~= args[2] then return 0 end
-  local old = tonumber(args[3])
-  for i = 3 + old, #keys do
-    if redis.call('EXISTS', keys[i]) == 0 then return 0 end
+  if meta[8] or not meta[1] then return { 'NO', 'there is nothing to compact' } end
+  local now, ttl = now_ms(), tonumber(args[2])
+  if meta[7] and meta[7] ~= '' then trim(keys[1], keys[2], meta[7], now) end
+  if meta[2] == meta[3] then return { 'NO', 'there is nothing to compact' } end
+  if meta[6] then
+    local ends = tonumber(string.match(meta[6], ' (%d+)$'))
+    -- Farther off than any lease: the server's clock was set back, so the wait would not end (rule 7).
+    if ends > now and ends <= now + ttl then return { 'NO', 'another node compacts this document' } end
   end
-  for i = 3 + old, #keys do redis.call('PERSIST', keys[i]) end
-  for i = 3, 2 + old do redis.call('PEXPIRE', keys[i], args[7]) end
-  redis.call('HSET', keys[1], 'snap', args[4], 'chunks', #keys - 2 - old, 'snap_seq', args[5], 'snap_chain', args[6])
-  local oldest = now_ms() - tonumber(args[7])
-  local keep = tonumber(args[5]) + 1
-  for _, entry in ipairs(redis.call('XRANGE', keys[2], '-', args[5] .. '-0')) do
-    for i = 1, #entry[2], 2 do
-      if entry[2][i] == 't' and tonumber(entry[2][i + 1]) >= oldest then
-        keep = math.min(keep, tonumber(string.match(entry[1], '^%d+')))
-      end
-    end
-  end
-  redis.call('XTRIM', keys[2], 'MINID', '=', keep .. '-0')
+  redis.call('HSET', keys[1], 'compactor', args[1] .. ' ' .. (now + ttl))
+  return { 'OK', meta[1], meta[4], meta[5] }
+end
+
+-- KEYS meta; ARGV token. Give the right to compact back.
+local function compact_end(keys, args)
+  local held = redis.call('HGET', keys[1], 'compactor')
+  if held and string.match(held, '^%x+') == args[1] then redis.call('HDEL', keys[1], 'compactor') end
   return 1
 end
 
--- KEYS index; ARGV old path, new path ('' to forget). Moves the documents of all kinds at and below a
--- path; returns the ids of documents that ended.
-local function move(keys, args)
-  local old, new = args[1], args[2]
-  local flat = redis.call('HGETALL', keys[1])
-  local moved, ended = {}, {}
-  local function under(path, top)
-    return path == top or string.sub(path, 1, #top + 1) == top .. '/'
-  end
-  for i = 1, #flat, 2 do
-    local kind, path = string.match(flat[i], '^([^:]*:[^:]*):(.*)$')
-    if path and under(path, old) then
-      redis.call('HDEL', keys[1], flat[i])
-      if new == '' then
-        ended[#ended + 1] = flat[i + 1]
-      else
-        moved[#moved + 1] = { kind .. ':' .. new .. string.sub(path, #old + 1), flat[i + 1] }
-      end
-    elseif path and new ~= '' and under(path, new) then
-      redis.call('HDEL', keys[1], flat[i])
-      ended[#ended + 1] = flat[i + 1]
+-- Forget the last batch of all but the newest nodes.
+local function prune(meta)
+  local all, nodes = redis.call('HGETALL', meta), {}
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, 2) == 'n:' then
+      nodes[#nodes + 1] = { all[i], tonumber(string.match(all[i + 1], '^%d+ (%d+)')) }
     end
   end
-  for _, entry in ipairs(moved) do redis.call('HSET', keys[1], entry[1], entry[2]) end
-  return ended
+  table.sort(nodes, function(a, b) return a[2] > b[2] end)
+  for i = NODES_KEPT + 1, #nodes do redis.call('HDEL', meta, nodes[i][1]) end
 end
 
--- KEYS lease; ARGV owner, milliseconds. {1, fence} when the owner has it, else {0, the owner}.
-local function lease(keys, args)
+-- KEYS meta, log, old chunks..., new chunks...; ARGV token, generation, old snapshot id, number of old
+-- chunks, new snapshot id, its bytes, seq it goes up to, chain there, milliseconds that entries and the
+-- old snapshot are kept. {'OK'} also when it was done before; {'NO', why}.
+local function compact(keys, args)
+  local meta, newer = fields(keys[1], 'generation', 'snap', 'marks', 'compactor', 'ended')
+  if newer then return newer end
+  if meta[2] == args[5] then return { 'OK' } end
+  if meta[5] or meta[1] ~= args[2] or meta[2] ~= args[3] then return { 'NO', 'the document moved on' } end
+  if not meta[4] or string.match(meta[4], '^%x+') ~= args[1] then
+    return { 'NO', 'it took too long, and another node compacts' }
+  end
+  local old, bytes = tonumber(args[4]), 0
+  for i = 3 + old, #keys do bytes = bytes + redis.call('STRLEN', keys[i]) end
+  if bytes ~= tonumber(args[6]) then return { 'NO', 'a part of the new snapshot is gone' } end
+  for i = 3 + old, #keys do redis.call('PERSIST', keys[i]) end
+  for i = 3, 2 + old do redis.call('PEXPIRE', keys[i], args[9]) end
   local now = now_ms()
-  local held = redis.call('HMGET', keys[1], 'owner', 'until', 'fence')
-  local fence = tonumber(held[3] or '0')
-  if held[1] and held[1] ~= args[1] and tonumber(held[2]) > now then return { '0', held[1] } end
-  if held[1] ~= args[1] or tonumber(held[2]) <= now then fence = fence + 1 end
-  redis.call('HSET', keys[1], 'owner', args[1], 'until', now + tonumber(args[2]), 'fence', fence)
-  return { '1', tostring(fence) }
+  local marks = (meta[3] or '') .. args[7] .. ':' .. (now + tonumber(args[9])) .. ';'
+  redis.call('HSET', keys[1], 'snap', args[5], 'chunks', #keys - 2 - old, 'snap_seq', args[7],
+    'snap_chain', args[8], 'marks', marks)
+  redis.call('HDEL', keys[1], 'compactor')
+  trim(keys[1], keys[2], marks, now)
+  prune(keys[1])
+  return { 'OK' }
 end
 
--- KEYS lease; ARGV owner. The fence stays, so that it rises for the next owner.
+-- KEYS meta, log, files; ARGV seconds. The document has ended: nothing is added any more, and what
+-- there is goes after a while. {snapshot id, chunks} or {}.
+local function finish(keys, args)
+  local meta, newer = fields(keys[1], 'snap', 'chunks')
+  if newer then return newer end
+  redis.call('HSET', keys[1], 'v', VERSION)
+  redis.call('HSETNX', keys[1], 'ended', now_ms())
+  for _, key in ipairs(keys) do redis.call('EXPIRE', key, args[1]) end
+  return meta[1] and meta or {}
+end
+
+-- KEYS paths, order; ARGV member, proposal. The id of the document, the proposal if there was none.
+local function document(keys, args)
+  local found = redis.call('HGET', keys[1], args[1])
+  if found then return found end
+  redis.call('HSET', keys[1], args[1], args[2])
+  redis.call('ZADD', keys[2], 0, args[1])
+  return args[2]
+end
+
+-- The members of all kinds at and below a path.
+local function under(order, path)
+  local found = redis.call('ZRANGEBYLEX', order, '[' .. path .. '\0', '(' .. path .. '\1')
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', order, '[' .. path .. '/', '(' .. path .. '0')) do
+    found[#found + 1] = member
+  end
+  return found
+end
+
+-- KEYS paths, order, ending; ARGV old path, new path ('' to forget). Moves what is at and below a path;
+-- what was at the new one ends. Nothing at the old one: nothing is done, so a repeat is harmless.
+-- All documents whose end is still to be marked.
+local function move(keys, args)
+  local old, new = args[1], args[2]
+  local moved, entries = under(keys[2], old), {}
+  local function take(member)
+    local id = redis.call('HGET', keys[1], member)
+    redis.call('HDEL', keys[1], member)
+    redis.call('ZREM', keys[2], member)
+    return id
+  end
+  for i, member in ipairs(moved) do entries[i] = { string.sub(member, #old + 1), take(member) } end
+  if #moved > 0 and new ~= '' then
+    for _, member in ipairs(under(keys[2], new)) do redis.call('SADD', keys[3], take(member)) end
+  end
+  for _, entry in ipairs(entries) do
+    if new == '' then
+      redis.call('SADD', keys[3], entry[2])
+    else
+      redis.call('HSET', keys[1], new .. entry[1], entry[2])
+      redis.call('ZADD', keys[2], 0, new .. entry[1])
+    end
+  end
+  return redis.call('SMEMBERS', keys[3])
+end
+
+-- KEYS meta; ARGV purpose, owner, milliseconds. {'OK', fence} when the owner has it, {'NO', who has}.
+local function lease(keys, args)
+  local meta, newer = fields(keys[1], 'lease:' .. args[1])
+  if newer then return newer end
+  local now, fence = now_ms(), 0
+  if meta[1] then
+    local owner, ends, last, ttl = string.match(meta[1], '^(%S*) (%d+) (%d+) (%d+)$')
+    ends, ttl, fence = tonumber(ends), tonumber(ttl), tonumber(last)
+    if ends > now + ttl then
+      -- The server's clock was set back: the holder counts its own time, so wait once more (rule 7).
+      ends = now + ttl
+      redis.call('HSET', keys[1], 'lease:' .. args[1], owner .. ' ' .. ends .. ' ' .. fence .. ' ' .. ttl)
+    end
+    if owner ~= args[2] and ends > now then return { 'NO', owner } end
+    if owner ~= args[2] or ends <= now then fence = fence + 1 end
+  else
+    fence = 1
+  end
+  redis.call('HSET', keys[1], 'v', VERSION, 'lease:' .. args[1],
+    args[2] .. ' ' .. (now + tonumber(args[3])) .. ' ' .. fence .. ' ' .. args[3])
+  return { 'OK', tostring(fence) }
+end
+
+-- KEYS meta; ARGV purpose, owner. The fence stays, so that it rises for the next owner.
 local function release(keys, args)
-  if redis.call('HGET', keys[1], 'owner') == args[1] then redis.call('HSET', keys[1], 'until', 0) end
+  local meta, newer = fields(keys[1], 'lease:' .. args[1])
+  if newer then return newer end
+  local owner, fence, ttl = string.match(meta[1] or '', '^(%S*) %d+ (%d+) (%d+)$')
+  if owner == args[2] then
+    redis.call('HSET', keys[1], 'lease:' .. args[1], owner .. ' 0 ' .. fence .. ' ' .. ttl)
+  end
+  return 1
+end
+
+-- KEYS files; ARGV folder, intent (one line), how many are kept. Newest first; a repeat moves up.
+local function intend(keys, args)
+  local name, kept = args[1] .. ':intents', { args[2] }
+  for line in string.gmatch(redis.call('HGET', keys[1], name) or '', '[^\n]+') do
+    if line ~= args[2] and #kept < tonumber(args[3]) then kept[#kept + 1] = line end
+  end
+  redis.call('HSET', keys[1], name, table.concat(kept, '\n'))
   return 1
 end
 
@@ -202,7 +345,12 @@ redis.register_function('jc1_seed', seed)
 redis.register_function{ function_name = 'jc1_load', callback = load, flags = { 'no-writes' } }
 redis.register_function('jc1_append', append)
 redis.register_function{ function_name = 'jc1_since', callback = since, flags = { 'no-writes' } }
+redis.register_function('jc1_compact_begin', compact_begin)
 redis.register_function('jc1_compact', compact)
+redis.register_function('jc1_compact_end', compact_end)
+redis.register_function('jc1_finish', finish)
+redis.register_function('jc1_document', document)
 redis.register_function('jc1_move', move)
 redis.register_function('jc1_lease', lease)
 redis.register_function('jc1_release', release)
+redis.register_function('jc1_intend', intend)

@@ -1,28 +1,32 @@
-"""The memory twins of the ports that Redis serves: for tests and simulation, on the same contract suites."""
+"""The memory twin of the update store and the channel: for tests and simulation, on the same contract suites.
+
+Deterministic: ids are counted, nothing waits unless told to, messages arrive in the order published.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import itertools
+import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from notebook_sync.adapters.compaction import fold
-from notebook_sync.core.errors import StoreUnavailable
+from notebook_sync.adapters.log_chain import START, next_chain
+from notebook_sync.core.errors import RoomError, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, Generation, Lineage, NodeId
+from notebook_sync.core.limits import Limits
 from notebook_sync.ports import (
     Appended,
     AwarenessPublished,
     Batch,
     ChannelEvent,
+    ChannelRestored,
     Compacted,
     Cursor,
     EntryPublished,
-    FileRecord,
-    Intent,
-    LeaseGranted,
-    LeaseRefused,
     Loaded,
     LogEntry,
     NotCompacted,
@@ -31,238 +35,310 @@ from notebook_sync.ports import (
     Trimmed,
 )
 
+log = logging.getLogger(__name__)
+
 Listener = Callable[[ChannelEvent], None]
-INTENTS_KEPT = 16
+
+
+class Faults:
+    """What goes wrong on purpose. One object may serve several twins, as one Redis does.
+
+    Attributes:
+        down: every call raises ``StoreUnavailable`` and does nothing.
+        slow: seconds that every call waits first.
+    """
+
+    def __init__(self) -> None:
+        self.down = False
+        self.slow = 0.0
+        self._failures = 0
+        self._lost_answers = 0
+
+    def fail_next(self, calls: int) -> None:
+        """The next ``calls`` calls raise ``StoreUnavailable`` and do nothing."""
+        self._failures = calls
+
+    def lose_next_answers(self, calls: int) -> None:
+        """The next ``calls`` calls do what they should, and raise ``StoreUnavailable`` all the same."""
+        self._lost_answers = calls
+
+    async def before(self) -> None:
+        """Call first in each operation."""
+        if self.slow:
+            await asyncio.sleep(self.slow)
+        if self.down or self._failures > 0:
+            self._failures = max(0, self._failures - 1)
+            raise StoreUnavailable("the store does not answer (on purpose)")
+
+    def after(self) -> None:
+        """Call when an operation that changes something is done."""
+        if self._lost_answers > 0:
+            self._lost_answers -= 1
+            raise StoreUnavailable("the store's answer was lost (on purpose)")
 
 
 class MemoryChannel:
-    """Delivers at once, to every listener of every node that shares it."""
+    """The channels of one Redis. ``for_node`` gives a node's view of it."""
 
     def __init__(self) -> None:
-        self._listeners: dict[DocumentId, list[tuple[object, Listener]]] = defaultdict(list)
+        self._nodes: dict[DocumentId, dict[MemoryNodeChannel, Listener]] = defaultdict(dict)
 
     def for_node(self, node: NodeId) -> MemoryNodeChannel:
         """The channel as one node sees it."""
         return MemoryNodeChannel(self, node)
 
-    def listen(self, document: DocumentId, owner: object, listener: Listener) -> None:
-        """``listener`` hears of ``document`` until ``ignore`` with the same owner."""
-        self.ignore(document, owner)
-        self._listeners[document].append((owner, listener))
+    def listen(self, document: DocumentId, node: MemoryNodeChannel, listener: Listener | None) -> None:
+        """``listener`` hears of ``document`` from now on; None: no more."""
+        if listener is None:
+            self._nodes[document].pop(node, None)
+        else:
+            self._nodes[document][node] = listener
 
-    def ignore(self, document: DocumentId, owner: object) -> None:
-        """The owner's listener hears no more."""
-        self._listeners[document] = [pair for pair in self._listeners[document] if pair[0] is not owner]
+    def publish(self, document: DocumentId, event: ChannelEvent) -> None:
+        """Tell every node that listens."""
+        for node, listener in list(self._nodes[document].items()):
+            node.hand(event, listener)
 
-    def publish(self, document: DocumentId, event: ChannelEvent, besides: object = None) -> None:
-        """Tell every listener but that of ``besides``."""
-        for owner, listener in list(self._listeners[document]):
-            if owner is not besides:
-                listener(event)
+    def interrupt(self) -> None:
+        """Every subscription was lost and is back, as after a restart of Redis."""
+        for document in list(self._nodes):
+            self.publish(document, ChannelRestored())
 
 
 class MemoryNodeChannel:
-    """See ``ports.Channel``."""
+    """See ``ports.Channel``. ``deaf``: what is published does not arrive; ``faults`` hit its calls."""
 
-    def __init__(self, hub: MemoryChannel, node: NodeId) -> None:
-        self._hub = hub
+    def __init__(self, shared: MemoryChannel, node: NodeId) -> None:
+        self.faults = Faults()
+        self.deaf = False
+        self._shared = shared
         self._node = node
 
     async def subscribe(self, document: DocumentId, listener: Listener) -> None:
         """See ``ports.Channel``."""
-        self._hub.listen(document, self, listener)
+        await self.faults.before()
+        self._shared.listen(document, self, listener)
 
     async def unsubscribe(self, document: DocumentId) -> None:
         """See ``ports.Channel``."""
-        self._hub.ignore(document, self)
+        self._shared.listen(document, self, None)
 
     async def publish_awareness(self, document: DocumentId, node: NodeId, frame: bytes) -> None:
         """See ``ports.Channel``."""
-        self._hub.publish(document, AwarenessPublished(node, frame), besides=self)
+        await self.faults.before()
+        self._shared.publish(document, AwarenessPublished(node, frame))
+
+    def hand(self, event: ChannelEvent, listener: Listener) -> None:
+        """Deliver one message, unless it is this node's own awareness."""
+        if self.deaf or (isinstance(event, AwarenessPublished) and event.node == self._node):
+            return
+        try:
+            listener(event)
+        except Exception:
+            log.exception("a listener could not take a message")
 
 
 @dataclass(slots=True)
 class _Document:
-    lineage: Lineage
+    lineage: Lineage | None = None
+    ended: bool = False
     generation: Generation | None = None
     seq: int = 0
-    chain: bytes = bytes(8)
+    chain: bytes = START
     snapshot: bytes = b""
-    snapshot_at: tuple[int, bytes] = (0, bytes(8))
+    snapshot_at: tuple[int, bytes] = (0, START)
     log: list[LogEntry] = field(default_factory=list)
     numbers: dict[NodeId, tuple[int, Appended]] = field(default_factory=dict)
+    trims: list[tuple[int, float]] = field(default_factory=list)
 
 
 class MemoryStore:
-    """See ``ports.UpdateStore``. ``down`` makes every call raise; ``channel`` hears of appends."""
+    """See ``ports.UpdateStore``.
 
-    def __init__(self, channel: MemoryChannel | None = None) -> None:
-        self.down = False
+    Args:
+        channel: hears of appends.
+        limits: ``compact_keep`` counts.
+        now: the store's clock, seconds.
+
+    ``faults`` breaks it on purpose.
+    """
+
+    def __init__(
+        self,
+        channel: MemoryChannel | None = None,
+        limits: Limits | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.faults = Faults()
         self._channel = channel
+        self._limits = limits or Limits()
+        self._now = now
         self._ids = itertools.count(1)
+        self._incarnations = itertools.count(1)
+        self._incarnation = next(self._incarnations)
         self._index: dict[DocumentKey, DocumentId] = {}
-        self._documents: dict[DocumentId, _Document] = {}
+        self._documents: dict[DocumentId, _Document] = defaultdict(_Document)
 
-    def _check(self) -> None:
-        if self.down:
-            raise StoreUnavailable("the store does not answer: it is down")
+    # --- faults -------------------------------------------------------------------------------
 
     def flush(self) -> None:
         """Lose everything, as FLUSHALL does."""
         self._index.clear()
         self._documents.clear()
+        self._incarnation = next(self._incarnations)
+
+    def rollback(self, document: DocumentId, to_seq: int) -> None:
+        """Lose the newest entries of a document, as a restart from an older file does (rule 3).
+
+        ``to_seq`` must not be before the snapshot.
+        """
+        stored = self._documents[document]
+        if to_seq < stored.snapshot_at[0]:
+            raise ValueError("the snapshot is newer than that")
+        stored.log = [entry for entry in stored.log if entry.seq <= to_seq]
+        at_end = [entry.chain for entry in stored.log if entry.seq == to_seq]
+        stored.seq, stored.chain = to_seq, at_end[0] if at_end else stored.snapshot_at[1]
+        stored.numbers = {node: last for node, last in stored.numbers.items() if last[1].seq <= to_seq}
+        self._incarnation = next(self._incarnations)
+
+    async def incarnation(self) -> str:
+        """Which store this is: another one after ``flush`` or ``rollback``."""
+        await self.faults.before()
+        return str(self._incarnation)
+
+    # --- names --------------------------------------------------------------------------------
 
     async def document_id(self, key: DocumentKey) -> DocumentId:
         """See ``ports.UpdateStore``."""
-        self._check()
-        return self._index.setdefault(key, DocumentId(f"{next(self._ids):032x}"))
+        await self.faults.before()
+        found = self._index.get(key)
+        if found is None:
+            found = self._index[key] = DocumentId(f"{next(self._ids):032x}")
+        self.faults.after()
+        return found
 
     async def find_document(self, key: DocumentKey) -> DocumentId | None:
         """See ``ports.UpdateStore``."""
-        self._check()
+        await self.faults.before()
         return self._index.get(key)
 
     async def rename(self, old: str, new: str) -> None:
         """See ``ports.UpdateStore``."""
-        self._check()
-        if old == new:
-            return
-        moving = {key: document for key, document in self._index.items() if _below(key.path, old)}
-        kept = {k: d for k, d in self._index.items() if k not in moving and not _below(k.path, new)}
-        for key, document in moving.items():
-            kept[DocumentKey(key.kind, new + key.path[len(old) :])] = document
-        self._index = kept
+        await self.faults.before()
+        moving = [key for key in self._index if _below(key.path, old)] if old != new else []
+        moved = {DocumentKey(key.kind, new + key.path[len(old) :]): self._index.pop(key) for key in moving}
+        if moved:
+            self._end(new)
+        self._index |= moved
+        self.faults.after()
 
     async def forget(self, path: str) -> None:
         """See ``ports.UpdateStore``."""
-        self._check()
-        self._index = {k: d for k, d in self._index.items() if not _below(k.path, path)}
+        await self.faults.before()
+        self._end(path)
+        self.faults.after()
+
+    def _end(self, path: str) -> None:
+        for key in [key for key in self._index if _below(key.path, path)]:
+            self._documents[self._index.pop(key)].ended = True
+
+    # --- content ------------------------------------------------------------------------------
 
     async def reserve(self, document: DocumentId, proposal: Lineage) -> Lineage:
         """See ``ports.UpdateStore``."""
-        self._check()
-        return self._documents.setdefault(document, _Document(proposal)).lineage
+        await self.faults.before()
+        stored = self._documents[document]
+        if stored.ended:
+            raise RoomError(f"{document}: the document has ended, its file was deleted: open it again")
+        stored.lineage = stored.lineage or proposal
+        self.faults.after()
+        return stored.lineage
 
     async def load(self, document: DocumentId) -> Loaded | NotSeeded | None:
         """See ``ports.UpdateStore``."""
-        self._check()
-        stored = self._documents.get(document)
-        if stored is None:
+        await self.faults.before()
+        return self._load(document)
+
+    def _load(self, document: DocumentId) -> Loaded | NotSeeded | None:
+        stored = self._documents[document]
+        if stored.lineage is None or stored.ended:
             return None
         if stored.generation is None:
             return NotSeeded(stored.lineage)
         tail = tuple(entry for entry in stored.log if entry.seq > stored.snapshot_at[0])
-        return Loaded(
-            stored.lineage, stored.snapshot, tail, Cursor(stored.generation, stored.seq, stored.chain)
-        )
+        cursor = Cursor(stored.generation, stored.seq, stored.chain)
+        return Loaded(stored.lineage, stored.snapshot, tail, cursor)
 
     async def seed(
         self, document: DocumentId, lineage: Lineage, generation: Generation, snapshot: bytes
     ) -> bool:
         """See ``ports.UpdateStore``."""
-        self._check()
-        stored = self._documents.setdefault(document, _Document(lineage))
-        if stored.generation is not None:
-            return stored.generation == generation
-        if stored.lineage != lineage:
+        await self.faults.before()
+        stored = self._documents[document]
+        if stored.ended or stored.lineage not in (None, lineage):
             return False
-        stored.generation, stored.snapshot = generation, snapshot
-        return True
+        if stored.generation is None:
+            stored.lineage, stored.generation, stored.snapshot = lineage, generation, snapshot
+        self.faults.after()
+        return stored.generation == generation
 
     async def append(self, document: DocumentId, batch: Batch) -> Appended | StaleHistory:
         """See ``ports.UpdateStore``."""
-        self._check()
-        stored = self._documents.get(document)
-        if stored is None:
+        await self.faults.before()
+        stored = self._documents[document]
+        if stored.ended:
             return StaleHistory(None, None)
         if (stored.lineage, stored.generation) != (batch.lineage, batch.generation):
             return StaleHistory(stored.lineage, stored.generation)
         last = stored.numbers.get(batch.node)
-        if last is not None and last[0] == batch.number:
+        if last is not None and batch.number <= last[0]:
             return last[1]
         stored.seq += 1
-        linked = stored.chain.hex().encode() + batch.node.encode() + b"".join(batch.updates)
-        stored.chain = hashlib.sha1(linked, usedforsecurity=False).digest()[:8]
+        stored.chain = next_chain(stored.chain, batch.node, batch.updates)
         appended = Appended(stored.seq, stored.chain)
         stored.numbers[batch.node] = (batch.number, appended)
         entry = LogEntry(stored.seq, batch.node, batch.updates, stored.chain)
         stored.log.append(entry)
+        self._trim(stored)
         if self._channel is not None:
-            self._channel.publish(document, EntryPublished(batch.generation, entry.seq, entry))
+            small = sum(map(len, batch.updates)) <= self._limits.channel_inline
+            published = EntryPublished(batch.generation, entry.seq, entry if small else None)
+            self._channel.publish(document, published)
+        self.faults.after()
         return appended
 
     async def since(self, document: DocumentId, cursor: Cursor) -> tuple[LogEntry, ...] | Trimmed:
         """See ``ports.UpdateStore``."""
-        self._check()
-        stored = self._documents.get(document)
-        if stored is None or stored.generation != cursor.generation or cursor.seq > stored.seq:
+        await self.faults.before()
+        stored = self._documents[document]
+        if stored.ended or stored.generation != cursor.generation or cursor.seq > stored.seq:
             return Trimmed()
-        chains = {0: bytes(8), **{entry.seq: entry.chain for entry in stored.log}}
-        chains[stored.snapshot_at[0]] = stored.snapshot_at[1]
+        chains = {0: START, **{entry.seq: entry.chain for entry in stored.log}}
+        chains |= {stored.seq: stored.chain, stored.snapshot_at[0]: stored.snapshot_at[1]}
         entries = tuple(entry for entry in stored.log if entry.seq > cursor.seq)
         if chains.get(cursor.seq) != cursor.chain or len(entries) != stored.seq - cursor.seq:
             return Trimmed()
         return entries
 
     async def compact(self, document: DocumentId) -> Compacted | NotCompacted:
-        """See ``ports.UpdateStore``; entries that the snapshot covers go at once."""
-        loaded = await self.load(document)
+        """See ``ports.UpdateStore``."""
+        await self.faults.before()
+        stored, loaded = self._documents[document], self._load(document)
+        self._trim(stored)
         if not isinstance(loaded, Loaded) or not loaded.tail:
             return NotCompacted("there is nothing to compact")
-        stored = self._documents[document]
         stored.snapshot = fold([loaded.snapshot, *(u for entry in loaded.tail for u in entry.updates)])
-        stored.snapshot_at = (stored.seq, stored.chain)
-        stored.log.clear()
-        return Compacted(stored.seq)
+        stored.snapshot_at = (loaded.cursor.seq, loaded.cursor.chain)
+        stored.trims.append((loaded.cursor.seq, self._now() + self._limits.compact_keep))
+        self._trim(stored)
+        self.faults.after()
+        return Compacted(loaded.cursor.seq)
+
+    def _trim(self, stored: _Document) -> None:
+        while stored.trims and stored.trims[0][1] <= self._now():
+            upto, _ = stored.trims.pop(0)
+            stored.log = [entry for entry in stored.log if entry.seq > upto]
 
 
 def _below(path: str, top: str) -> bool:
     return path == top or path.startswith(f"{top}/")
-
-
-class MemoryLeaseStore:
-    """See ``ports.LeaseStore``; ``now`` gives its clock in seconds."""
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._held: dict[tuple[DocumentId, str], tuple[NodeId, float, int]] = {}
-
-    async def acquire(
-        self, document: DocumentId, purpose: str, node: NodeId, ttl: float
-    ) -> LeaseGranted | LeaseRefused:
-        """See ``ports.LeaseStore``."""
-        owner, until, fence = self._held.get((document, purpose), (node, 0.0, 0))
-        held = until > self._now()
-        if held and owner != node:
-            return LeaseRefused(owner)
-        fence = fence if held else fence + 1
-        self._held[document, purpose] = (node, self._now() + ttl, fence)
-        return LeaseGranted(fence)
-
-    async def release(self, document: DocumentId, purpose: str, node: NodeId) -> None:
-        """See ``ports.LeaseStore``."""
-        owner, _, fence = self._held.get((document, purpose), (None, 0.0, 0))
-        if owner == node:
-            self._held[document, purpose] = (node, 0.0, fence)
-
-
-class MemoryFileLedger:
-    """See ``ports.FileLedger``."""
-
-    def __init__(self) -> None:
-        self._records: dict[tuple[DocumentId, str], FileRecord] = {}
-
-    async def record(self, document: DocumentId, folder: str) -> FileRecord:
-        """See ``ports.FileLedger``."""
-        return self._records.get((document, folder), FileRecord())
-
-    async def intend(self, document: DocumentId, folder: str, intent: Intent) -> None:
-        """See ``ports.FileLedger``."""
-        known = await self.record(document, folder)
-        intents = (intent, *known.intents)[:INTENTS_KEPT]
-        self._records[document, folder] = FileRecord(known.digest, known.base, intents)
-
-    async def common(self, document: DocumentId, folder: str, digest: str, base: bytes) -> None:
-        """See ``ports.FileLedger``."""
-        known = await self.record(document, folder)
-        self._records[document, folder] = FileRecord(digest, base, known.intents)

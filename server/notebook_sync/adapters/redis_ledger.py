@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from notebook_sync.adapters.redis_connection import Redis, trouble
-from notebook_sync.core.errors import CorruptRecord
+from notebook_sync.adapters.redis_connection import Redis, call, check_namespace, run, trouble
+from notebook_sync.adapters.redis_records import Keys, readable
 from notebook_sync.core.ids import DocumentId, Generation, NodeId
 from notebook_sync.ports import FileRecord, Intent
 
@@ -17,43 +17,39 @@ class RedisFileLedger:
     """See ``ports.FileLedger``. Raises ``StoreUnavailable`` and ``CorruptRecord``."""
 
     def __init__(self, redis: Redis, namespace: str) -> None:
+        check_namespace(namespace)
         self._redis = redis
-        self._prefix = f"jc:{namespace}"
+        self._namespace = namespace
 
-    def _key(self, document: DocumentId, folder: str, name: str) -> str:
-        return f"{self._prefix}:{{{document}}}:files:{folder}:{name}"
+    def _key(self, document: DocumentId) -> str:
+        return Keys.of(self._namespace, document).files
 
     async def record(self, document: DocumentId, folder: str) -> FileRecord:
         """See ``ports.FileLedger``."""
-        common, intents = (self._key(document, folder, name) for name in ("common", "intents"))
-        with trouble(common):
-            digest, base = await self._redis.hmget(common, "digest", "base")
-            announced = await self._redis.lrange(intents, 0, -1)
-        try:
-            return FileRecord(
-                None if digest is None else digest.decode(), base, tuple(_intent(raw) for raw in announced)
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorruptRecord(f"{intents}: an intent can't be read") from error
+        key = self._key(document)
+        names = [f"{folder}:{field}" for field in ("digest", "base", "intents")]
+        with trouble(key):
+            digest, base, intents = await run(self._redis, "HMGET", key, *names)
+        with readable(key):
+            announced = tuple(_intent(line) for line in (intents or b"").splitlines())
+            return FileRecord(None if digest is None else digest.decode(), base, announced)
 
     async def intend(self, document: DocumentId, folder: str, intent: Intent) -> None:
         """See ``ports.FileLedger``."""
-        key = self._key(document, folder, "intents")
-        with trouble(key):
-            await self._redis.lpush(key, json.dumps(asdict(intent)))
-            await self._redis.ltrim(key, 0, INTENTS_KEPT - 1)
+        line = json.dumps(asdict(intent), separators=(",", ":"))
+        await call(self._redis, "jc1_intend", [self._key(document)], folder, line, INTENTS_KEPT)
 
     async def common(self, document: DocumentId, folder: str, digest: str, base: bytes) -> None:
         """See ``ports.FileLedger``."""
-        key = self._key(document, folder, "common")
+        key = self._key(document)
         with trouble(key):
-            await self._redis.hset(key, mapping={"digest": digest, "base": base})
+            await run(self._redis, "HSET", key, f"{folder}:digest", digest, f"{folder}:base", base)
 
 
-def _intent(raw: bytes) -> Intent:
-    fields = json.loads(raw)
+def _intent(line: bytes) -> Intent:
+    fields = json.loads(line)
     return Intent(
-        fields["digest"],
+        str(fields["digest"]),
         NodeId(fields["node"]),
         Generation(fields["generation"]),
         int(fields["seq"]),

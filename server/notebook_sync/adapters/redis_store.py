@@ -1,19 +1,29 @@
 """The update store on Redis: a log, a snapshot and a path index, all through our functions.
 
-Key names: ``jc:<namespace>:{<document id>}:meta|log|snap:<id>:<k>`` and, per namespace, the hash
-``jc:<namespace>:{index}:paths`` from kind and path to document id.
+Key names and fields: functions.lua. A document's keys begin with ``jc:<namespace>:{<document id>}:``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-from concurrent.futures import Executor
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor, Executor
 
 from notebook_sync.adapters.compaction import fold
-from notebook_sync.adapters.redis_connection import Redis, call, trouble
+from notebook_sync.adapters.redis_connection import Redis, call, check_namespace, run, trouble
+from notebook_sync.adapters.redis_records import (
+    Head,
+    Keys,
+    end_of,
+    index_member,
+    path_name,
+    read_entries,
+    readable,
+)
 from notebook_sync.core.errors import CorruptRecord, StoreUnavailable
-from notebook_sync.core.ids import DocumentId, DocumentKey, Generation, Lineage, NodeId
+from notebook_sync.core.ids import DocumentId, DocumentKey, Generation, Lineage
 from notebook_sync.core.limits import Limits
 from notebook_sync.ports import (
     Appended,
@@ -28,48 +38,63 @@ from notebook_sync.ports import (
     Trimmed,
 )
 
-SEED_EXPIRY = 3600
-"""Seconds that the chunks of a snapshot live that no document took, after a crash in between."""
-ENDED_EXPIRY = 30 * 24 * 3600
-"""Seconds that the log of a deleted document is kept."""
+UNTAKEN_EXPIRY = 3600
+"""Seconds that the parts of a snapshot live which no document took, after a crash in between."""
 LOAD_TRIES = 5
 
 
 class RedisUpdateStore:
-    """``redis``: a checked client (``redis_connection.connect``); ``executor`` runs compaction."""
+    """``redis`` is a checked client (``redis_connection.connect``); ``executor`` runs compaction, off the
+    loop: a process, because it holds the interpreter's lock."""
 
     def __init__(self, redis: Redis, namespace: str, limits: Limits, executor: Executor) -> None:
+        check_namespace(namespace)
         self._redis = redis
-        self._prefix = f"jc:{namespace}"
+        self._namespace = namespace
         self._limits = limits
         self._executor = executor
 
-    def _key(self, document: DocumentId, name: str) -> str:
-        return f"{self._prefix}:{{{document}}}:{name}"
+    def _keys(self, document: DocumentId) -> Keys:
+        return Keys.of(self._namespace, document)
 
-    def _chunk_keys(self, document: DocumentId, snapshot: str, count: int) -> list[str]:
-        return [self._key(document, f"snap:{snapshot}:{k}") for k in range(count)]
+    def _index(self, name: str) -> str:
+        return f"jc:{self._namespace}:{{index}}:{name}"
 
-    @property
-    def _index(self) -> str:
-        return f"{self._prefix}:{{index}}:paths"
+    async def incarnation(self) -> str:
+        """Which Redis this is: another one after a restart, FLUSHALL, or a move to another server.
+
+        Raises ``StoreUnavailable``.
+        """
+        sentinel = self._index("sentinel")
+        with trouble(sentinel):
+            await self._redis.set(sentinel, secrets.token_hex(16), nx=True)
+            stored = await run(self._redis, "GET", sentinel)
+            info = await self._redis.info("server")
+        with readable(sentinel):
+            return f"{info.get('run_id', '')}:{stored.decode()}"
 
     # --- names --------------------------------------------------------------------------------
 
     async def document_id(self, key: DocumentKey) -> DocumentId:
         """See ``ports.UpdateStore``."""
-        with trouble(self._index):
-            await self._redis.hsetnx(self._index, str(key), secrets.token_hex(16))
-        found = await self.find_document(key)
-        if found is None:
-            raise StoreUnavailable(f"the index forgot {key.path} at once")
-        return found
+        paths = self._index("paths")
+        found = await call(
+            self._redis,
+            "jc1_document",
+            [paths, self._index("order")],
+            index_member(key),
+            secrets.token_hex(16),
+        )
+        with readable(paths):
+            return DocumentId(found.decode())
 
     async def find_document(self, key: DocumentKey) -> DocumentId | None:
         """See ``ports.UpdateStore``."""
-        with trouble(self._index):
-            found = await self._redis.hget(self._index, str(key))
-        return None if found is None else DocumentId(found.decode())
+        paths = self._index("paths")
+        with trouble(paths):
+            found = await run(self._redis, "HGET", paths, index_member(key))
+        with readable(paths):
+            return None if found is None else DocumentId(found.decode())
 
     async def rename(self, old: str, new: str) -> None:
         """See ``ports.UpdateStore``."""
@@ -81,156 +106,207 @@ class RedisUpdateStore:
         await self._move(path, "")
 
     async def _move(self, old: str, new: str) -> None:
-        ended = await call(self._redis, "jc1_move", [self._index], old, new)
-        for document in ended:
-            await self._end(DocumentId(document.decode()))
+        ending = self._index("ending")
+        keys = [self._index("paths"), self._index("order"), ending]
+        # Also what an earlier call could not mark: it died, or Redis did.
+        for raw in await call(self._redis, "jc1_move", keys, path_name(old), path_name(new)):
+            with readable(ending):
+                document = DocumentId(raw.decode())
+            await self._finish(document)
+            with trouble(ending):
+                await self._redis.srem(ending, raw)
 
-    async def _end(self, document: DocumentId) -> None:
-        meta = self._key(document, "meta")
-        with trouble(meta):
-            snapshot, count = await self._redis.hmget(meta, "snap", "chunks")
-            keys = [meta, self._key(document, "log")]
-            if snapshot is not None:
-                keys += self._chunk_keys(document, snapshot.decode(), int(count))
+    async def _finish(self, document: DocumentId) -> None:
+        """No more appends; what there is stays for a while, for those who want it back."""
+        keys = self._keys(document)
+        seconds = int(self._limits.ended_keep)
+        answer = await call(self._redis, "jc1_finish", [keys.meta, keys.log, keys.files], seconds)
+        if not answer:
+            return
+        with readable(keys.meta):
+            parts = keys.parts(answer[0].decode(), int(answer[1]))
+        with trouble(keys.meta):
             async with self._redis.pipeline(transaction=False) as pipeline:
-                for key in keys:
-                    pipeline.expire(key, ENDED_EXPIRY)
+                for part in parts:
+                    pipeline.expire(part, seconds)
                 await pipeline.execute()
 
     # --- content ------------------------------------------------------------------------------
 
     async def reserve(self, document: DocumentId, proposal: Lineage) -> Lineage:
-        """See ``ports.UpdateStore``."""
-        lineage = await call(self._redis, "jc1_reserve", [self._key(document, "meta")], proposal)
-        return Lineage(lineage.decode())
+        """See ``ports.UpdateStore``. Raises ``RoomError`` for a document that has ended."""
+        meta = self._keys(document).meta
+        lineage = await call(self._redis, "jc1_reserve", [meta], proposal)
+        with readable(meta):
+            return Lineage(lineage.decode())
 
     async def load(self, document: DocumentId) -> Loaded | NotSeeded | None:
         """See ``ports.UpdateStore``."""
-        keys = [self._key(document, "meta"), self._key(document, "log")]
+        keys = self._keys(document)
         for _ in range(LOAD_TRIES):
-            answer = await call(self._redis, "jc1_load", keys)
+            answer = await call(self._redis, "jc1_load", [keys.meta, keys.log], self._limits.log_page)
             if answer is None:
                 return None
-            if len(answer) == 1:
-                return NotSeeded(Lineage(answer[0].decode()))
-            lineage, generation, seq, chain, snapshot_id, count, entries = answer
-            snapshot = await self._read_chunks(document, snapshot_id.decode(), int(count))
-            if snapshot is not None:
-                return Loaded(
-                    Lineage(lineage.decode()),
-                    snapshot,
-                    tuple(_entry(entry, keys[1]) for entry in entries),
-                    Cursor(Generation(generation.decode()), int(seq), bytes.fromhex(chain.decode())),
-                )
-        raise CorruptRecord(f"{keys[0]}: its snapshot is not there")
+            with readable(keys.meta):
+                if len(answer) == 1:
+                    return NotSeeded(Lineage(answer[0].decode()))
+                head = Head.of(answer)
+            snapshot = await self._read_parts(keys.parts(head.snapshot, head.parts))
+            if snapshot is None:
+                continue  # compacted meanwhile, and the old snapshot is gone
+            tail = read_entries(answer[7], head.cursor, keys.log)
+            rest = await self._entries_up_to(keys, end_of(head.cursor, tail), head.seq)
+            if isinstance(rest, Trimmed):
+                continue
+            tail += rest
+            return Loaded(head.lineage, snapshot, tuple(tail), end_of(head.cursor, tail))
+        raise CorruptRecord(f"{keys.meta}: its snapshot, or a part of its log, is not there")
 
-    async def _read_chunks(self, document: DocumentId, snapshot: str, count: int) -> bytes | None:
-        """The snapshot; None when it was replaced meanwhile."""
-        parts: list[bytes] = []
-        for key in self._chunk_keys(document, snapshot, count):
-            with trouble(key):
-                part = await self._redis.get(key)
-            if part is None:
-                return None
-            parts.append(part)
-        return b"".join(parts)
+    async def _entries_up_to(self, keys: Keys, cursor: Cursor, seq: int) -> list[LogEntry] | Trimmed:
+        """The entries after ``cursor``, in pages, so that others get their turn (rule 29)."""
+        entries: list[LogEntry] = []
+        while cursor.seq < seq:
+            page = await self._page(keys, cursor)
+            if isinstance(page, Trimmed):
+                return page
+            seq, more = page
+            if not more:
+                raise CorruptRecord(f"{keys.log}: the entry {cursor.seq + 1} is not there")
+            entries += more
+            cursor = end_of(cursor, more)
+        return entries
 
-    async def _write_chunks(self, document: DocumentId, snapshot: bytes) -> tuple[str, list[str]]:
-        """Store the parts of a snapshot under a new id; they expire unless a document takes them."""
-        name = secrets.token_hex(8)
-        size = self._limits.snapshot_chunk
-        parts = [snapshot[start : start + size] for start in range(0, max(len(snapshot), 1), size)]
-        keys = self._chunk_keys(document, name, len(parts))
-        for key, part in zip(keys, parts, strict=True):
-            with trouble(key):
-                await self._redis.set(key, part, ex=SEED_EXPIRY)
-        return name, keys
+    async def _page(self, keys: Keys, cursor: Cursor) -> tuple[int, list[LogEntry]] | Trimmed:
+        """The log's last seq, and some of the entries after ``cursor``."""
+        answer = await call(
+            self._redis,
+            "jc1_since",
+            [keys.meta, keys.log],
+            cursor.generation,
+            cursor.seq,
+            cursor.chain.hex(),
+            self._limits.log_page,
+        )
+        if answer == b"TRIMMED":
+            return Trimmed()
+        with readable(keys.log):
+            return int(answer[0]), read_entries(answer[1], cursor, keys.log)
+
+    async def since(self, document: DocumentId, cursor: Cursor) -> tuple[LogEntry, ...] | Trimmed:
+        """See ``ports.UpdateStore``."""
+        keys = self._keys(document)
+        page = await self._page(keys, cursor)
+        if isinstance(page, Trimmed):
+            return page
+        seq, entries = page
+        rest = await self._entries_up_to(keys, end_of(cursor, entries), seq)
+        return rest if isinstance(rest, Trimmed) else (*entries, *rest)
+
+    async def append(self, document: DocumentId, batch: Batch) -> Appended | StaleHistory:
+        """See ``ports.UpdateStore``."""
+        keys = self._keys(document)
+        answer = await call(
+            self._redis,
+            "jc1_append",
+            [keys.meta, keys.log],
+            batch.lineage,
+            batch.generation,
+            batch.node,
+            batch.number,
+            keys.updates,
+            self._limits.channel_inline,
+            *batch.updates,
+        )
+        with readable(keys.meta):
+            kind, first, second = answer
+            if kind == b"OK":
+                return Appended(int(first), bytes.fromhex(second.decode()))
+            return StaleHistory(
+                Lineage(first.decode()) if first else None, Generation(second.decode()) if second else None
+            )
+
+    # --- snapshots ----------------------------------------------------------------------------
 
     async def seed(
         self, document: DocumentId, lineage: Lineage, generation: Generation, snapshot: bytes
     ) -> bool:
         """See ``ports.UpdateStore``."""
-        name, keys = await self._write_chunks(document, snapshot)
-        meta = self._key(document, "meta")
-        return bool(await call(self._redis, "jc1_seed", [meta, *keys], lineage, generation, name))
-
-    async def append(self, document: DocumentId, batch: Batch) -> Appended | StaleHistory:
-        """See ``ports.UpdateStore``."""
-        answer = await call(
-            self._redis,
-            "jc1_append",
-            [self._key(document, "meta"), self._key(document, "log")],
-            batch.lineage,
-            batch.generation,
-            batch.node,
-            batch.number,
-            self._key(document, "updates"),
-            self._limits.channel_inline,
-            *batch.updates,
-        )
-        if answer[0] == b"OK":
-            return Appended(int(answer[1]), bytes.fromhex(answer[2].decode()))
-        lineage, generation = answer[1].decode(), answer[2].decode()
-        return StaleHistory(
-            Lineage(lineage) if lineage else None, Generation(generation) if generation else None
+        keys = self._keys(document)
+        name, parts = await self._write_parts(keys, snapshot)
+        return bool(
+            await call(
+                self._redis,
+                "jc1_seed",
+                [keys.meta, keys.log, *parts],
+                lineage,
+                generation,
+                name,
+                len(snapshot),
+            )
         )
 
-    async def since(self, document: DocumentId, cursor: Cursor) -> tuple[LogEntry, ...] | Trimmed:
-        """See ``ports.UpdateStore``."""
-        keys = [self._key(document, "meta"), self._key(document, "log")]
-        answer = await call(self._redis, "jc1_since", keys, cursor.generation, cursor.seq, cursor.chain.hex())
-        if answer == b"TRIMMED":
-            return Trimmed()
-        return tuple(_entry(entry, keys[1]) for entry in answer)
+    async def _read_parts(self, parts: Sequence[str]) -> bytes | None:
+        """A snapshot, a part at a time; None when one is not there."""
+        read: list[bytes] = []
+        for key in parts:
+            with trouble(key):
+                part = await run(self._redis, "GET", key)
+            if part is None:
+                return None
+            read.append(part)
+        return b"".join(read)
+
+    async def _write_parts(self, keys: Keys, snapshot: bytes) -> tuple[str, list[str]]:
+        """Store a snapshot under a new id: the id, and its keys. They expire unless a document takes them."""
+        name, size = secrets.token_hex(8), self._limits.snapshot_chunk
+        pieces = [snapshot[start : start + size] for start in range(0, max(len(snapshot), 1), size)]
+        parts = keys.parts(name, len(pieces))
+        for key, piece in zip(parts, pieces, strict=True):
+            with trouble(key):
+                await self._redis.set(key, piece, ex=UNTAKEN_EXPIRY)
+        return name, parts
 
     async def compact(self, document: DocumentId) -> Compacted | NotCompacted:
         """See ``ports.UpdateStore``."""
-        lock = self._key(document, "compacting")
-        with trouble(lock):
-            if not await self._redis.set(lock, "1", nx=True, px=int(self._limits.lease_ttl * 3000)):
-                return NotCompacted("another node compacts this document")
+        keys, token = self._keys(document), secrets.token_hex(8)
+        ttl = int(self._limits.compact_timeout * 1000)
+        answer = await call(self._redis, "jc1_compact_begin", [keys.meta, keys.log], token, ttl)
+        if answer[0] != b"OK":
+            return NotCompacted(answer[1].decode())
         try:
-            return await self._compact(document)
+            return await self._compact(document, keys, token, answer)
+        except (TimeoutError, BrokenExecutor) as error:
+            return NotCompacted(f"the worker did not fold the log: {type(error).__name__}")
         finally:
-            with trouble(lock):
-                await self._redis.delete(lock)
+            with contextlib.suppress(StoreUnavailable):  # then it lapses
+                await call(self._redis, "jc1_compact_end", [keys.meta], token)
 
-    async def _compact(self, document: DocumentId) -> Compacted | NotCompacted:
+    async def _compact(
+        self, document: DocumentId, keys: Keys, token: str, begun: Sequence[bytes]
+    ) -> Compacted | NotCompacted:
+        with readable(keys.meta):
+            generation, old, old_parts = begun[1], begun[2].decode(), int(begun[3])
         loaded = await self.load(document)
         if not isinstance(loaded, Loaded) or not loaded.tail:
             return NotCompacted("there is nothing to compact")
         updates = [loaded.snapshot, *(update for entry in loaded.tail for update in entry.updates)]
-        loop = asyncio.get_running_loop()
-        snapshot = await loop.run_in_executor(self._executor, fold, updates)
-        meta = self._key(document, "meta")
-        with trouble(meta):
-            old, count = await self._redis.hmget(meta, "snap", "chunks")
-        name, keys = await self._write_chunks(document, snapshot)
-        if await self._read_chunks(document, name, len(keys)) != snapshot:
+        async with asyncio.timeout(self._limits.compact_timeout):
+            snapshot = await asyncio.get_running_loop().run_in_executor(self._executor, fold, updates)
+        name, parts = await self._write_parts(keys, snapshot)
+        if await self._read_parts(parts) != snapshot:
             return NotCompacted("the new snapshot can't be read back")
-        old_keys = self._chunk_keys(document, old.decode(), int(count))
         done = await call(
             self._redis,
             "jc1_compact",
-            [meta, self._key(document, "log"), *old_keys, *keys],
-            loaded.cursor.generation,
+            [keys.meta, keys.log, *keys.parts(old, old_parts), *parts],
+            token,
+            generation,
             old,
-            len(old_keys),
+            old_parts,
             name,
+            len(snapshot),
             loaded.cursor.seq,
             loaded.cursor.chain.hex(),
             int(self._limits.compact_keep * 1000),
         )
-        return Compacted(loaded.cursor.seq) if done else NotCompacted("the log moved on meanwhile")
-
-
-def _entry(entry: tuple[bytes, dict[bytes, bytes] | list[bytes]], key: str) -> LogEntry:
-    """One stream entry; raises ``CorruptRecord``."""
-    try:
-        raw_id, flat = entry
-        fields = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
-        updates = tuple(fields[b"u%d" % i] for i in range(len(fields) - 3))
-        seq = int(raw_id.split(b"-")[0])
-        return LogEntry(seq, NodeId(fields[b"w"].decode()), updates, bytes.fromhex(fields[b"c"].decode()))
-    except (KeyError, ValueError, TypeError) as error:
-        raise CorruptRecord(f"{key}: the entry {entry[0]!r} can't be read") from error
+        return Compacted(loaded.cursor.seq) if done[0] == b"OK" else NotCompacted(done[1].decode())

