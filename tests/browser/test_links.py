@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.browser.conftest import NOTEBOOK, OWN_CELLS, RUN_CELL, Arrive, StartGroup
-from tests.support.browser import Person, until
+from tests.support.browser import Person
 from tests.support.started_group import Link, StartedGroup
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -42,7 +42,7 @@ async def test_an_observer_sees_everything_and_changes_nothing(
     await observer.run(RUN_CELL)
     # A socket's frames arrive in order: when the later caret is there, the typing has been dealt with.
     await observer.cell(OWN_CELLS + 1).locator(".cm-content").click()
-    await shows_caret(participant, OWN_CELLS + 1, await observer.own_colour())
+    await participant.sees_caret(OWN_CELLS + 1, await observer.own_colour())
 
     assert "not mine to say" not in await participant.source(OWN_CELLS)
     assert "not mine to say" not in (group.folder / NOTEBOOK).read_text(encoding="utf-8")
@@ -107,12 +107,3 @@ async def who(person: Person, group: StartedGroup) -> str:
     """The display name of whoever the browser is logged in as."""
     answer = await person.context.request.get(f"{group.url}/api/me")
     return str((await answer.json())["identity"]["display_name"])
-
-
-async def shows_caret(person: Person, index: int, colour: str) -> None:
-    carets = person.cell(index).locator(".jp-remote-cursor")
-
-    async def there() -> bool:
-        return colour in await carets.evaluate_all("all => all.map(one => one.style.borderLeftColor)")
-
-    await until(there, person.page, f"a caret of {colour} in cell {index} on {person.name}'s page")

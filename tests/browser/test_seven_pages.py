@@ -82,6 +82,9 @@ async def test_names_and_colours_are_those_of_the_links(seven: SevenPages, pictu
         await until(carets, person.page, f"the six others' carets on {person.name}'s page")
 
     if pictures:
+        writer = seven.people[2]
+        await writer.go_to_end(seven.own_cell(writer))
+        await seven.tutor.sees_caret(seven.own_cell(writer), colours[writer.name])
         await seven.people[0].picture(pictures / "participant.png")
         await seven.tutor.picture(pictures / "tutor.png")
 

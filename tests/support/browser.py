@@ -143,10 +143,14 @@ class Person:
         """The cell at a place, counted from 0 and from the notebook's start."""
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
 
-    async def type_at_end(self, index: int, text: str) -> None:
-        """Click into a cell, go to its end and type, key by key."""
+    async def go_to_end(self, index: int) -> None:
+        """Click into a cell and go to the end of its text."""
         await self.cell(index).locator(".cm-content").click()
         await self.page.keyboard.press("Control+End")
+
+    async def type_at_end(self, index: int, text: str) -> None:
+        """Go to the end of a cell and type, key by key."""
+        await self.go_to_end(index)
         await self.page.keyboard.type(text)
 
     async def run(self, index: int) -> None:
@@ -206,6 +210,15 @@ class Person:
         """The CSS colours of the others' carets on this page."""
         colours: list[str] = await self.page.evaluate(CARET_COLOURS)
         return colours
+
+    async def sees_caret(self, index: int, colour: str) -> None:
+        """Wait until a cell shows another person's caret of this CSS colour. Raises AssertionError."""
+        carets = self.cell(index).locator(".jp-remote-cursor")
+
+        async def there() -> bool:
+            return colour in await carets.evaluate_all("all => all.map(one => one.style.borderLeftColor)")
+
+        await until(there, self.page, f"a caret of {colour} in cell {index} on {self.name}'s page")
 
     async def dialogs(self) -> list[str]:
         """What every dialog said that this page ever showed, but the stock front end's "Loading"."""
