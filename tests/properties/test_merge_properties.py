@@ -78,7 +78,7 @@ def edit_source(draw: st.DrawFn, marks: Marks, source: str) -> str:
 def edited(draw: st.DrawFn, marks: Marks, notebook: Json, prefix: str) -> Json:
     notebook = copy.deepcopy(notebook)
     cells: list[Json] = notebook["cells"]
-    for number in range(draw(st.integers(0, 5))):
+    for number in range(draw(st.integers(1, 6))):
         place = draw(st.integers(0, len(cells)))
         cell = cells[place] if place < len(cells) else None
         kind = draw(

@@ -16,6 +16,8 @@ its pipes, not a ``ProcessPoolExecutor``:
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import os
 import pickle
 import subprocess
@@ -33,14 +35,15 @@ T = TypeVar("T")
 _NICENESS = 5
 _LENGTH_BYTES = 8
 _STOP_PATIENCE = 5.0
+_APART = 64 * 1024
+"""Byte strings from this length on are sent beside the pickle."""
 _KEPT_VARIABLES = ("HOME", "LANG", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 _KEPT_PREFIXES = ("LC_", "PYTHON", "DYLD_")
 """The worker is given no other variables: it needs no token and no password."""
 
 _BOOT = f"""
-import pickle, sys
-read = sys.stdin.buffer.read
-sys.path[:] = pickle.loads(read(int.from_bytes(read({_LENGTH_BYTES}), "big")))
+import json, sys
+sys.path[:] = json.loads(sys.stdin.buffer.readline())
 from {__name__} import serve
 serve()
 """
@@ -104,10 +107,11 @@ class WorkerProcess(Executor):
             env=variables,
             start_new_session=True,
         )
-        _send(self._pipes(self._process)[0], [entry for entry in sys.path if isinstance(entry, str)])
+        to_worker = self._pipes(self._process)[0]
+        to_worker.write(json.dumps([entry for entry in sys.path if isinstance(entry, str)]).encode() + b"\n")
 
     def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        request = pickle.dumps((fn, args, kwargs), pickle.HIGHEST_PROTOCOL)
+        request = _pack((fn, args, kwargs))
         late = threading.Event()
         try:
             self._start()
@@ -129,10 +133,10 @@ class WorkerProcess(Executor):
             return value
         raise value
 
-    def _exchange(self, process: subprocess.Popen[bytes], request: bytes) -> tuple[bool, Any]:
+    def _exchange(self, process: subprocess.Popen[bytes], request: Message) -> tuple[bool, Any]:
         to_worker, from_worker = self._pipes(process)
-        _send_bytes(to_worker, request)
-        ok, value = pickle.loads(_receive_bytes(from_worker))
+        _send(to_worker, request)
+        ok, value = _unpack(_receive(from_worker))
         return ok, value
 
     @staticmethod
@@ -162,20 +166,65 @@ def _end(process: subprocess.Popen[bytes], late: threading.Event) -> None:
     process.kill()
 
 
-def _send(pipe: BinaryIO, value: object) -> None:
-    _send_bytes(pipe, pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+# --- messages ------------------------------------------------------------------------------------
+
+Message = list[bytes]
+"""A pickle, then the long byte strings that it refers to: pickling those too would copy each of them
+twice on either side, with the interpreter lock held."""
 
 
-def _send_bytes(pipe: BinaryIO, data: bytes) -> None:
-    pipe.write(len(data).to_bytes(_LENGTH_BYTES, "big"))
-    pipe.write(data)
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: BinaryIO, apart: Message) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        self._apart = apart
+
+    def persistent_id(self, obj: Any) -> int | None:
+        if type(obj) is not bytes or len(obj) < _APART:
+            return None
+        self._apart.append(obj)
+        return len(self._apart) - 1
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: BinaryIO, apart: Message) -> None:
+        super().__init__(file)
+        self._apart = apart
+
+    def persistent_load(self, pid: Any) -> bytes:
+        part: bytes = self._apart[pid]
+        return part
+
+
+def _pack(value: object) -> Message:
+    pickled = io.BytesIO()
+    apart: Message = []
+    _Pickler(pickled, apart).dump(value)
+    return [pickled.getvalue(), *apart]
+
+
+def _unpack(message: Message) -> Any:
+    return _Unpickler(io.BytesIO(message[0]), message[1:]).load()
+
+
+def _send(pipe: BinaryIO, message: Message) -> None:
+    pipe.write(len(message).to_bytes(_LENGTH_BYTES, "big"))
+    for part in message:
+        pipe.write(len(part).to_bytes(_LENGTH_BYTES, "big"))
+        pipe.write(part)
     pipe.flush()
 
 
-def _receive_bytes(pipe: BinaryIO) -> bytes:
-    head = pipe.read(_LENGTH_BYTES)
-    data = pipe.read(int.from_bytes(head, "big"))
-    if len(head) < _LENGTH_BYTES or len(data) < int.from_bytes(head, "big"):
+def _receive(pipe: BinaryIO) -> Message:
+    return [_read(pipe, _length(pipe)) for _ in range(_length(pipe))]
+
+
+def _length(pipe: BinaryIO) -> int:
+    return int.from_bytes(_read(pipe, _LENGTH_BYTES), "big")
+
+
+def _read(pipe: BinaryIO, length: int) -> bytes:
+    data: bytes = pipe.read(length)
+    if len(data) < length:
         raise EOFError("its pipe closed")
     return data
 
@@ -191,29 +240,29 @@ def serve() -> None:
     requests = sys.stdin.buffer
     while True:
         try:
-            request = _receive_bytes(requests)
+            request = _receive(requests)
         except EOFError:
             return
         try:
-            _send_bytes(answers, _answer(request))
+            _send(answers, _answer(request))
         except BrokenPipeError:
             return
 
 
-def _answer(request: bytes) -> bytes:
+def _answer(request: Message) -> Message:
     try:
-        fn, args, kwargs = pickle.loads(request)
-        return pickle.dumps((True, fn(*args, **kwargs)), pickle.HIGHEST_PROTOCOL)
+        fn, args, kwargs = _unpack(request)
+        return _pack((True, fn(*args, **kwargs)))
     except CollabError as error:
         return _failure(error)
     except BaseException as error:  # noqa: BLE001 - the caller gets it; a panic of the CRDT library is no Exception
         return _failure(RoomError(f"{type(error).__name__}: {error}"))
 
 
-def _failure(error: Exception) -> bytes:
+def _failure(error: Exception) -> Message:
     try:
-        answer = pickle.dumps((False, error), pickle.HIGHEST_PROTOCOL)
-        pickle.loads(answer)
+        answer = _pack((False, error))
+        _unpack(answer)
     except Exception:  # noqa: BLE001 - whatever an error's own pickling does wrong, its text still arrives
-        answer = pickle.dumps((False, RoomError(str(error))), pickle.HIGHEST_PROTOCOL)
+        answer = _pack((False, RoomError(str(error))))
     return answer
