@@ -93,8 +93,14 @@ class Checkpointer:
                     event = await self._merge(checkpoint, content, record)
                     if event is not None:
                         return event
+                    record = await self.saver.ledger.record(self.document, self.saver.folder)
                 case Plan.WRITE:
                     pass
+            if record.digest == content.digest and record.base == rendered.slim:
+                # The same content in another form (order of keys, indentation), as a program wrote it:
+                # nobody edited it, so nobody should find it rewritten for having been looked at.
+                self.stamp = content.stamp
+                return ev.Checkpointed(checkpoint.position, content.digest)
             outcome = await self._write(checkpoint, rendered, content, lease.fence)
             if isinstance(outcome, Written):
                 return await self._agree(checkpoint, rendered, outcome.stamp, record)
