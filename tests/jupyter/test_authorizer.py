@@ -39,6 +39,7 @@ class Case:
 
 DOCUMENT = {"format": "json", "type": "notebook"}
 TEXT = {"type": "file", "format": "text", "content": "x"}
+SHARED = {"format": "json", "type": "notebook"}
 CASES = [
     Case("GET", "api", (*ALL, "nobody")),
     Case("GET", "api/status", ALL),
