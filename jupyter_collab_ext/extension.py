@@ -168,7 +168,7 @@ class JupyterCollab(ExtensionApp):
             self._choose_classes(serverapp)
             original()
 
-        serverapp.init_configurables = init_configurables  # type: ignore[method-assign]
+        serverapp.init_configurables = init_configurables  # type: ignore[method-assign]  # no other hook
 
     def _choose_classes(self, serverapp: ServerApp) -> None:
         # An error in an extension is only a warning to Jupyter, and the server would run without our
@@ -201,7 +201,7 @@ class JupyterCollab(ExtensionApp):
             if self.service is not None and self.service.failure is not None:
                 serverapp.exit(1)
 
-        serverapp.start_ioloop = start_ioloop  # type: ignore[method-assign]
+        serverapp.start_ioloop = start_ioloop  # type: ignore[method-assign]  # no other hook
 
     @contextlib.asynccontextmanager
     async def _run_engine(self, relay: events.EventRelay) -> AsyncIterator[NotebookSync]:

@@ -17,9 +17,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A package under the stock extension's name, whose loading would show up in the list."""
     calls: list[str] = []
     stock = types.ModuleType(ALIAS)
-    stock._jupyter_server_extension_points = lambda: [{"module": ALIAS}]  # type: ignore[attr-defined]
-    stock._link_jupyter_server_extension = lambda serverapp: calls.append("link")  # type: ignore[attr-defined]
-    stock._load_jupyter_server_extension = lambda serverapp: calls.append("load")  # type: ignore[attr-defined]
+    stock._jupyter_server_extension_points = lambda: [{"module": ALIAS}]  # type: ignore[attr-defined]  # a made-up module
+    stock._link_jupyter_server_extension = lambda serverapp: calls.append("link")  # type: ignore[attr-defined]  # a made-up module
+    stock._load_jupyter_server_extension = lambda serverapp: calls.append("load")  # type: ignore[attr-defined]  # a made-up module
     monkeypatch.setitem(sys.modules, ALIAS, stock)
     return calls
 
@@ -82,7 +82,7 @@ async def test_stopping_twice_at_once_stops_once(server: Any, collab: JupyterCol
         stops.append("stop")
         await original()
 
-    service._stop = counting  # type: ignore[method-assign]
+    service._stop = counting  # type: ignore[method-assign]  # counted
     await asyncio.gather(server.extension_manager.stop_all_extensions(), collab.stop_extension())
     await collab.stop_extension()
     assert stops == ["stop"]

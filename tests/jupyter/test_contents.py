@@ -46,8 +46,8 @@ def told(collab: JupyterCollab) -> list[tuple[str, ...]]:
         calls.append(("deleted", path))
         await deleted(path)
 
-    service.renamed = noting_rename  # type: ignore[method-assign]
-    service.deleted = noting_delete  # type: ignore[method-assign]
+    service.renamed = noting_rename  # type: ignore[method-assign]  # watched
+    service.deleted = noting_delete  # type: ignore[method-assign]  # watched
     return calls
 
 
