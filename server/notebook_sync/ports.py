@@ -373,14 +373,6 @@ class DocumentCodec(Protocol):
 # --- the rest ------------------------------------------------------------------------------------
 
 
-class Clock(Protocol):
-    """Monotonic and wall time in seconds."""
-
-    def monotonic(self) -> float: ...
-
-    def wall(self) -> float: ...
-
-
 class Metrics(Protocol):
     """Counters and durations by name; never raises."""
 

@@ -226,6 +226,15 @@ def test_new_clocks_under_the_client_id_of_another_live_person_are_refused() -> 
     assert str(world.room.replica.doc.get("t", type=Text)) == "mine"
 
 
+def test_one_connection_types_under_a_bounded_number_of_client_ids() -> None:
+    world = RoomUnderTest(Limits(max_client_ids_per_connection=3))
+    world.join(ANNA)
+    for client in range(3):
+        assert not of(world.types(ANNA, text_update("x", client_id=600 + client)), ef.Disconnect)
+    (closed,) = of(world.types(ANNA, text_update("x", client_id=700)), ef.Disconnect)
+    assert (closed.connection, closed.code) == (ANNA, 1008)
+
+
 def test_an_owner_that_does_not_answer_is_a_dead_socket_and_the_other_is_asked_again() -> None:
     world = RoomUnderTest()
     world.join(ANNA, user="token-1")

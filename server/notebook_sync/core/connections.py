@@ -29,6 +29,7 @@ class Connected:
     slow: bool = False
     """Its backlog was dropped: no updates until it is resynced."""
     client_ids: set[ClientId] = field(default_factory=set)
+    """The Yjs client ids it typed under."""
 
     def may(self, action: Action) -> bool:
         """Whether this person's role allows the action."""

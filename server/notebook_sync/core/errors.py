@@ -4,7 +4,6 @@
 
     CollabError
     ├── ProtocolError            one client sent something that can't be read     (radius: connection)
-    ├── PermissionDenied         a role does not allow it                         (radius: connection)
     ├── RoomError                                                                 (radius: room)
     │   ├── StoreUnavailable     Redis does not answer or refuses for now
     │   ├── CorruptRecord        a record in Redis can't be read
@@ -29,10 +28,6 @@ class CollabError(Exception):
 
 class ProtocolError(CollabError):
     """A client's frame can't be read. ``str(error)`` is safe to send back as a close reason."""
-
-
-class PermissionDenied(CollabError):
-    """A person's role does not allow what was asked."""
 
 
 class RoomError(CollabError):

@@ -110,9 +110,10 @@ class Limits:
     """At most one request for missing updates in this time."""
 
     embedded_start: float = 10.0
-    """How long the embedded Valkey may take to answer; it reads its append-only file meanwhile."""
+    """How long the embedded Valkey may be silent when it starts or is adopted."""
+    embedded_load: float = 300.0
+    """How long it may read its append-only file."""
     embedded_watch: float = 0.1
-    """How often it is looked whether the embedded Valkey is alive."""
+    """The pause before a Valkey that ended again and again is started again."""
     lease_ttl: float = 10.0
-    lease_renew: float = 3.0
     shutdown_timeout: float = 20.0

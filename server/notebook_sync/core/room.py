@@ -33,6 +33,7 @@ from notebook_sync.core.update import UpdateSummary, decode
 
 CLOSE_PROTOCOL = 1007
 CLOSE_UNKNOWN_SESSION = 1003
+CLOSE_POLICY = 1008
 CLOSE_TRY_LATER = 1013
 UNKNOWN_SESSION = json.dumps({"reason": "unknown_session", "reloadable": True}, separators=(",", ":"))
 
@@ -328,6 +329,11 @@ class Room:
             connected.counted_refused(log.applied)
             return
         if isinstance(message, wire.SyncUpdate):
+            connected.client_ids.update(map(ClientId, new_clients))
+            if len(connected.client_ids) > self._limits.max_client_ids_per_connection:
+                reason = "one connection may not type under so many client ids"
+                self._out.append(Disconnect(connection, CLOSE_POLICY, reason))
+                return
             for client in new_clients:
                 self._people.owners.bind(ClientId(client), connection, connected.member.user)
         self._take(connection, connected, message.update, summary, now)
