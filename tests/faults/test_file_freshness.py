@@ -12,8 +12,9 @@ from notebook_sync.core.limits import Limits
 from tests.support.servers import RealServer
 from tests.support.waiting import each
 
-ONE_SAVE = 3.0
-"""Seconds that a save of a small notebook may take on a busy machine."""
+ONE_SAVE = 6.0
+"""Seconds that a save of a small notebook may take on a busy machine: it waits for a worker process and
+the disk. On a quiet one it takes a tenth of a second; the figure is printed."""
 
 
 async def test_the_file_keeps_up_with_six_who_type(server: RealServer, seconds: float) -> None:

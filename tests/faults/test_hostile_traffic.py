@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -24,18 +24,27 @@ from jupyter_collab_ext.simulated import (
     plain_user,
     request_session,
 )
-from tests.support.servers import RealServer, judged
+from tests.support.servers import RealServer, judged, real_server
 
 CLOSED_WITHIN = 30.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RealServer]:
+    """One server for all of it: whatever is thrown at it, the next group works in it as well."""
+    with real_server() as running:
+        yield running
+
+
 MIB = 2**20
 
 
 @asynccontextmanager
-async def busy_group(server: RealServer, seconds: float) -> AsyncIterator[Group]:
+async def busy_group(server: RealServer, path: str, seconds: float) -> AsyncIterator[Group]:
     """Seven people who write while the body does harm elsewhere or in their own room; afterwards every
     copy must be right and nobody of them may have been disconnected."""
-    server.write_notebook("work.ipynb")
-    async with Group([server.browser()] * 7, "work.ipynb", seed=21, habits=Habits(pace=0.1)) as group:
+    server.write_notebook(path)
+    async with Group([server.browser()] * 7, path, seed=21, habits=Habits(pace=0.1)) as group:
         await group.until_synced()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(group.work(seconds))
@@ -64,8 +73,8 @@ async def test_files_that_cannot_be_opened(server: RealServer, seconds: float) -
     outside = server.root.parent / "secret.ipynb"
     outside.write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
     os.symlink(outside, server.root / "link.ipynb")
-    before = {path.name: path.read_bytes() for path in server.root.glob("*.ipynb") if path.is_file()}
-    async with busy_group(server, seconds):
+    before = {name: (server.root / name).read_bytes() for name in ("torn.ipynb", "no-notebook.ipynb")}
+    async with busy_group(server, "beside.ipynb", seconds):
         browser = server.browser()
         closes = {
             path: await closed_for_good(browser, path)
@@ -87,17 +96,16 @@ async def test_files_that_cannot_be_opened(server: RealServer, seconds: float) -
         for path in ("folder.ipynb", "../secret.ipynb", "/../secret.ipynb", "a/../../secret.ipynb"):
             close = closes[path]
             assert 4400 <= close.code <= 4500 or close.handshake_status in (400, 403, 404), (path, close)
-    after = {path.name: path.read_bytes() for path in server.root.glob("*.ipynb") if path.is_file()}
-    assert {name: after[name] for name in before} == before, "nothing was written to any of them"
+    for name, data in before.items():
+        assert (server.root / name).read_bytes() == data, f"{name} was written"
     assert outside.read_bytes().startswith(b'{"cells": []')
 
 
-async def _raw_socket(server: RealServer, browser: Browser, origin: str | None = None) -> ClientConnection:
-    session = await request_session(browser, "work.ipynb")
+async def _raw_socket(browser: Browser, path: str) -> ClientConnection:
+    session = await request_session(browser, path)
     url = browser.socket_url(f"api/collaboration/room/{session.room}", {"sessionId": session.session_id})
     return await connect(
         url,
-        origin=origin,  # type: ignore[arg-type]  # a NewType of str in websockets
         additional_headers=browser.socket_headers(),
         max_size=None,
         proxy=None,
@@ -156,11 +164,11 @@ MALFORMED: dict[str, Callable[[random.Random], bytes]] = {
 
 
 async def test_malformed_frames(server: RealServer, seconds: float) -> None:
-    rng = random.Random(5)
-    async with busy_group(server, seconds) as group:
+    rng, path = random.Random(5), "malformed.ipynb"
+    async with busy_group(server, path, seconds) as group:
         browser = server.browser()
         for name, make in MALFORMED.items():
-            close = await _send_and_read_to_the_end(await _raw_socket(server, browser), make(rng))
+            close = await _send_and_read_to_the_end(await _raw_socket(browser, path), make(rng))
             # a clear close, or ignored; never the sudden death of the socket
             assert close.code != 1006, f"{name}: {close}"
             assert close.code == 0 or close.reason, f"{name}: closed without a word ({close.code})"
@@ -170,22 +178,23 @@ async def test_malformed_frames(server: RealServer, seconds: float) -> None:
 async def test_mutated_updates_never_reach_the_others(
     server: RealServer, seconds: float, repeats: int
 ) -> None:
-    rng = random.Random(6)
-    async with busy_group(server, max(seconds, 4.0)):
+    rng, path = random.Random(6), "mutated.ipynb"
+    async with busy_group(server, path, seconds):
         browser = server.browser()
         for _ in range(10 * repeats):
             frame = _mutated(rng, _sample_update())
-            close = await _send_and_read_to_the_end(await _raw_socket(server, browser), frame)
+            close = await _send_and_read_to_the_end(await _raw_socket(browser, path), frame)
             assert close.code != 1006, f"{frame.hex()}: {close}"
 
 
 async def test_text_frame_and_oversized_frame(server: RealServer, seconds: float) -> None:
-    async with busy_group(server, max(seconds, 6.0)):
+    path = "oversized.ipynb"
+    async with busy_group(server, path, seconds):
         browser = server.browser()
-        close = await _send_and_read_to_the_end(await _raw_socket(server, browser), "a text message")
+        close = await _send_and_read_to_the_end(await _raw_socket(browser, path), "a text message")
         assert close.code != 1006, close
         oversized = frames.sync_update(bytes(65 * MIB))
-        close = await _send_and_read_to_the_end(await _raw_socket(server, browser), oversized)
+        close = await _send_and_read_to_the_end(await _raw_socket(browser, path), oversized)
         assert close.code == 1009
         assert close.reason
 
