@@ -31,6 +31,7 @@ PURE = frozenset(
 FAMILIES = (
     {"redis_connection", "redis_store", "redis_channel", "redis_lease", "redis_ledger", "redis_records"},
     {"memory_store", "memory_ledger", "memory_files"},
+    {"embedded_valkey", "valkey_process"},
     {"local_files", "exchange", "replaced_files"},
     {
         "notebook_codec", "codec_worker", "worker_process", "ydoc_form", "notebook_form", "notebook_merge",
