@@ -1,7 +1,7 @@
 """Colours for people's cursors and name flags: told apart at a glance, read well on light and dark.
 
-White text on each has a contrast of at least 4.5 (WCAG 2 AA), and so has each against neither theme's
-background less than 2, so that a caret of one pixel is seen in both.
+White text on each has a contrast of at least 4.5 (WCAG 2 AA), and each has at least 2.5 against both
+themes' backgrounds, so that a caret of one pixel is seen in both.
 """
 
 from __future__ import annotations

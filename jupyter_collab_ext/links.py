@@ -6,23 +6,40 @@ person leaves the roster. The parameter is called ``key`` because Jupyter keeps 
 
 from __future__ import annotations
 
+import hmac
 from pathlib import Path
 
 from itsdangerous import BadData, URLSafeSerializer
 
 from jupyter_collab_ext.people import Person, Roster
 from notebook_sync.app import secret_file
+from notebook_sync.core.errors import ConfigError
 
 JOIN = "join"
 PARAMETER = "key"
 LONGEST_KEY = 200
+SECRET = "links.key"
+SHORTEST_SECRET = 32
+"""Bytes: with less, an empty file for example, anybody could make links."""
 
 
 class Links:
-    """Makes and reads keys with the secret in ``state_dir`` (made when it is not there, mode 0600)."""
+    """Makes and reads keys with the secret in ``state_dir`` (made when it is not there, mode 0600).
+
+    Raises ``ConfigError`` when the secret can't be read or is not whole.
+    """
 
     def __init__(self, state_dir: Path) -> None:
-        self._serializer = URLSafeSerializer(secret_file(state_dir / "links.key"), salt="invitation")
+        path = state_dir / SECRET
+        try:
+            secret = secret_file(path)
+        except OSError as error:
+            raise ConfigError(
+                f"{path} can't be used ({error.strerror}): check its and its folder's rights"
+            ) from error
+        if len(secret) < SHORTEST_SECRET:
+            raise ConfigError(f"{path} is damaged: remove it (links then begin anew)")
+        self._serializer = URLSafeSerializer(secret, salt="invitation")
 
     def key(self, person: Person) -> str:
         """The person's key."""
@@ -41,4 +58,7 @@ class Links:
         except (BadData, ValueError, TypeError):
             return None
         person = roster.people.get(name) if isinstance(name, str) else None
-        return person if person is not None and person.invitation == invitation else None
+        if person is None or person.invitation != invitation:
+            return None
+        # base64 has several spellings of the same bytes, with letters that mean nothing: only ours is taken.
+        return person if hmac.compare_digest(self.key(person).encode(), key.encode()) else None
