@@ -70,7 +70,8 @@ class JoinHandler(JupyterHandler):
     def _start(self, person: Person) -> str:
         """The group's first notebook in JupyterLab, or its folder."""
         folder = Path(self.settings["server_root_dir"]).expanduser() / person.group
-        notebooks = sorted(path.name for path in folder.glob("*.ipynb"))
+        # Hidden ones are half-written files of whoever saves.
+        notebooks = sorted(path.name for path in folder.glob("*.ipynb") if not path.name.startswith("."))
         return url_path_join(self.base_url, "lab", "tree", *map(quote, [person.group, *notebooks[:1]]))
 
     def _page(self, title: str, **values: object) -> None:
