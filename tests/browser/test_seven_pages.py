@@ -83,6 +83,7 @@ async def test_names_and_colours_are_those_of_the_links(seven: SevenPages, pictu
 
     if pictures:
         writer = seven.people[2]
+        await seven.tutor.go_to_end(seven.own_cell(seven.tutor))
         await writer.go_to_end(seven.own_cell(writer))
         await seven.tutor.sees_caret(seven.own_cell(writer), colours[writer.name])
         await seven.people[0].picture(pictures / "participant.png")
