@@ -20,6 +20,11 @@ JupyterLab learns from the answer to the last one that the kernel is idle; else 
 """
 
 
+def _counts_its_parts(message: bytes | str) -> bool:
+    """Whether a v1 message has as many offsets as it says; Jupyter would make a list of what it says."""
+    return isinstance(message, bytes) and 0 < int.from_bytes(message[:8], "little") < len(message) // 8
+
+
 class ReadOnlyForObservers:
     """Mixed over the class of kernel connections."""
 
@@ -30,9 +35,22 @@ class ReadOnlyForObservers:
         """Pass on what the person behind the socket may send; drop the rest without a word."""
         from jupyter_collab_ext.identity import member_of
 
+        if self.subprotocol == V1 and not _counts_its_parts(incoming_msg):
+            return
         role = member_of(self.websocket_handler).role
         if may(role, Action.RUN) or self._kind(incoming_msg) in HARMLESS:
             super().handle_incoming_message(incoming_msg)  # type: ignore[misc]  # mixin
+
+    def _whole(self, message: bytes | str) -> bool:
+        """Whether a binary message is as long as the table of offsets that it claims to begin with.
+
+        Jupyter believes the claim: a message of 8 bytes makes it build a table of 2^64 entries.
+        """
+        if self.subprotocol == V1:
+            return isinstance(message, bytes) and 8 * (int.from_bytes(message[:8], "little") + 1) <= len(
+                message
+            )
+        return isinstance(message, str) or 4 * (int.from_bytes(message[:4], "big") + 1) <= len(message)
 
     def _kind(self, message: bytes | str) -> str | None:
         """The message's type in either wire format; None if it can't be read."""
