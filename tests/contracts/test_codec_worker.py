@@ -229,9 +229,11 @@ async def test_a_big_notebook_does_not_stall_the_event_loop(codec: NotebookCodec
         ticking = loop.call_later(0.002, tick, loop.time() + 0.002)
 
     tick(loop.time())
+    started = loop.time()
     rendered = await codec.render(NOTEBOOK, state)
+    took = loop.time() - started
     ticking.cancel()
     assert len(rendered.data) > 9_000_000
     assert len(stalls) > 10
-    # Generous, for a busy machine; on the loop itself this call takes over half a second.
-    assert max(stalls) < 0.25
+    # On the loop itself the call would be one stall, as long as it takes; a busy machine slows both.
+    assert max(stalls) < took / 2
