@@ -135,13 +135,14 @@ async def test_an_observer_opens_the_notebook_as_jupyterlab_does(event: Event) -
         assert (await observer.request("PATCH", f"api/sessions/{made['id']}", body=same)).status == 200
         status, seen = await session(tutor, opening(NOTEBOOK))
         assert (status, seen["id"], seen["kernel"]["id"]) == (201, made["id"], made["kernel"]["id"])
-        for change in (
+        changes: list[object] = [
             {"path": f"{GROUP}/other.ipynb"},
             {"kernel": {"name": "python3"}},
             {"path": NOTEBOOK, "kernel": {"name": "python3"}},
             {},
             [],
-        ):
+        ]
+        for change in changes:
             answer = await observer.request("PATCH", f"api/sessions/{made['id']}", body=change)
             assert answer.status == 403, change
         assert (await observer.request("DELETE", f"api/sessions/{made['id']}")).status == 403
