@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from notebook_sync.core.errors import ProtocolError
+from notebook_sync.core.errors import CorruptRecord, ProtocolError
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.replica import DamagedReplica, Replica, merge
 from notebook_sync.core.update import UpdateSummary, decode
@@ -16,7 +16,8 @@ def fold(updates: list[bytes]) -> bytes:
     """One v1 update that holds everything the given ones hold, in whatever order they came.
 
     Through a document where that is proven to keep every clock and every deletion, because it collects
-    garbage; else by merging the bytes, which keeps gaps and what is parked behind them.
+    garbage; else by merging the bytes, which keeps gaps and what is parked behind them. Raises
+    ``CorruptRecord`` when they can't be merged either: one of them is no update.
     """
     try:
         replica = Replica(client_id=1)
@@ -27,7 +28,10 @@ def fold(updates: list[bytes]) -> bytes:
             return folded
     except (DamagedReplica, ProtocolError):
         pass
-    return merge(list(updates))
+    try:
+        return merge(list(updates))
+    except ValueError as error:
+        raise CorruptRecord("one of the updates can't be read") from error
 
 
 def _holds(folded: bytes, updates: list[bytes]) -> bool:

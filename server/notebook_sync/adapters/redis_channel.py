@@ -228,9 +228,11 @@ def _entry(data: bytes) -> EntryPublished:
     updates: list[bytes] = []
     start = 0
     for size in map(int, sizes.split(",")):
+        if not 0 <= size <= len(body) - start:
+            raise CorruptRecord("its sizes do not fit")
         updates.append(body[start : start + size])
         start += size
-    if start != len(body):
+    if start != len(body) or len(chain) != 16:
         raise CorruptRecord("its sizes do not add up")
     entry = LogEntry(int(seq), NodeId(node), tuple(updates), bytes.fromhex(chain))
     return EntryPublished(Generation(generation), int(seq), entry)

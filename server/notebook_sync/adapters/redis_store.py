@@ -290,8 +290,11 @@ class RedisUpdateStore:
         if not isinstance(loaded, Loaded) or not loaded.tail:
             return NotCompacted("there is nothing to compact")
         updates = [loaded.snapshot, *(update for entry in loaded.tail for update in entry.updates)]
-        async with asyncio.timeout(self._limits.compact_timeout):
-            snapshot = await asyncio.get_running_loop().run_in_executor(self._executor, fold, updates)
+        try:
+            async with asyncio.timeout(self._limits.compact_timeout):
+                snapshot = await asyncio.get_running_loop().run_in_executor(self._executor, fold, updates)
+        except CorruptRecord as error:
+            raise CorruptRecord(f"{keys.log} can't be folded: {error}") from error
         name, parts = await self._write_parts(keys, snapshot)
         if await self._read_parts(parts) != snapshot:
             return NotCompacted("the new snapshot can't be read back")

@@ -1,0 +1,400 @@
+"""What the store does with records that are damaged, lost, older or another's."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from notebook_sync.adapters.redis_connection import Redis, connect, run
+from notebook_sync.adapters.redis_lease import RedisLeaseStore
+from notebook_sync.adapters.redis_ledger import RedisFileLedger
+from notebook_sync.adapters.redis_records import Keys
+from notebook_sync.adapters.redis_store import RedisUpdateStore
+from notebook_sync.core.errors import CorruptRecord, StoreUnavailable
+from notebook_sync.core.ids import NOTEBOOK, DocumentId, DocumentKey, Generation, Lineage, NodeId
+from notebook_sync.core.limits import Limits
+from notebook_sync.ports import (
+    Appended,
+    Batch,
+    Compacted,
+    Cursor,
+    LeaseGranted,
+    LeaseRefused,
+    Loaded,
+    NotCompacted,
+    StaleHistory,
+    Trimmed,
+)
+from tests.support.redis_servers import RedisServer, redis_binary, running, valkey_binary
+
+LIMITS = Limits(snapshot_chunk=1000, append_timeout=2.0)
+ANNA, BEN = NodeId("a" * 16), NodeId("b" * 16)
+L, G = Lineage("1" * 32), Generation("2" * 32)
+START = Cursor(G, 0, bytes(8))
+EMPTY = b"\x00\x00"
+
+
+@dataclass
+class Desk:
+    """A store with one seeded document, and Redis behind it."""
+
+    redis: Redis
+    namespace: str
+    executor: Executor
+    store: RedisUpdateStore
+    document: DocumentId
+    keys: Keys
+
+    async def append(self, number: int, update: bytes = b"x", node: NodeId = ANNA) -> Appended:
+        answer = await self.store.append(self.document, Batch(L, G, node, number, (update,)))
+        assert isinstance(answer, Appended)
+        return answer
+
+    async def do(self, *words: str | bytes | int) -> Any:
+        return await run(self.redis, *words)
+
+    def with_limits(self, **changes: Any) -> RedisUpdateStore:
+        return RedisUpdateStore(self.redis, self.namespace, replace(LIMITS, **changes), self.executor)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
+    server: RedisServer = request.getfixturevalue(request.param)
+    namespace = f"records-{secrets.token_hex(6)}"
+    redis = await connect(server.url, LIMITS, namespace=namespace)
+    with ThreadPoolExecutor(1) as executor:
+        store = RedisUpdateStore(redis, namespace, LIMITS, executor)
+        document = DocumentId(secrets.token_hex(16))
+        await store.reserve(document, L)
+        assert await store.seed(document, L, G, EMPTY)
+        yield Desk(redis, namespace, executor, store, document, Keys.of(namespace, document))
+    await redis.aclose()
+
+
+# --- damaged -------------------------------------------------------------------------------------
+
+
+async def test_a_damaged_entry_is_named_and_other_documents_go_on(desk: Desk) -> None:
+    await desk.append(1)
+    await desk.do("XADD", desk.keys.log, "2-7", "w", ANNA, "c", "0" * 16, "u0", "not chained")
+    await desk.do("HSET", desk.keys.meta, "seq", 2)
+    with pytest.raises(CorruptRecord, match=rf"{desk.document}.*entry 2"):
+        await desk.store.load(desk.document)
+    with pytest.raises(CorruptRecord, match=str(desk.document)):
+        await desk.store.since(desk.document, START)
+    with pytest.raises(CorruptRecord):
+        await desk.store.compact(desk.document)
+    other = DocumentId(secrets.token_hex(16))
+    await desk.store.reserve(other, L)
+    assert await desk.store.seed(other, L, G, b"fine")
+    assert isinstance(await desk.store.load(other), Loaded)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("strange", "fields"),
+        ("w", ANNA, "c", "zz", "u0", "x"),
+        ("w", b"\xff\xfe", "c", "0" * 16, "u0", "x"),
+        ("w", ANNA, "c", "0" * 16, "u1", "x"),
+    ],
+)
+async def test_an_entry_that_cannot_be_read_is_named(desk: Desk, fields: tuple[str | bytes, ...]) -> None:
+    await desk.do("XADD", desk.keys.log, "1-1", *fields)
+    await desk.do("HSET", desk.keys.meta, "seq", 1)
+    with pytest.raises(CorruptRecord, match=desk.keys.log):
+        await desk.store.load(desk.document)
+
+
+async def test_a_missing_entry_is_no_end_of_the_log(desk: Desk) -> None:
+    for number in (1, 2, 3):
+        await desk.append(number)
+    entries = await desk.do("XRANGE", desk.keys.log, "2", "2")
+    await desk.do("XDEL", desk.keys.log, entries[0][0])
+    with pytest.raises(CorruptRecord):
+        await desk.store.load(desk.document)
+    with pytest.raises(CorruptRecord):
+        await desk.store.since(desk.document, START)
+
+
+async def test_a_log_that_cannot_be_folded_is_named_and_stays(desk: Desk) -> None:
+    await desk.append(1, b"no update")
+    with pytest.raises(CorruptRecord, match=desk.keys.log):
+        await desk.store.compact(desk.document)
+    assert isinstance(await desk.store.load(desk.document), Loaded)
+    assert await desk.do("HEXISTS", desk.keys.meta, "compactor") == 0
+
+
+async def test_a_missing_snapshot_is_named(desk: Desk) -> None:
+    snapshot = (await desk.do("HGET", desk.keys.meta, "snap")).decode()
+    await desk.do("DEL", *desk.keys.parts(snapshot, 1))
+    with pytest.raises(CorruptRecord, match="snapshot"):
+        await desk.store.load(desk.document)
+
+
+@pytest.mark.parametrize("name", ["meta", "log"])
+async def test_a_key_of_another_type_is_named(desk: Desk, name: str) -> None:
+    key = getattr(desk.keys, name)
+    await desk.do("DEL", key)
+    await desk.do("SET", key, "a string")
+    with pytest.raises(CorruptRecord, match=str(desk.document)):
+        await desk.store.append(desk.document, Batch(L, G, ANNA, 1, (b"x",)))
+    with pytest.raises(CorruptRecord, match=str(desk.document)):
+        await desk.store.load(desk.document)
+
+
+@pytest.mark.parametrize("field", ["seq", "snap_seq", "chunks"])
+async def test_a_number_that_is_none_is_a_corrupt_record(desk: Desk, field: str) -> None:
+    await desk.do("HSET", desk.keys.meta, field, "many")
+    with pytest.raises(CorruptRecord, match=str(desk.document)):
+        await desk.store.load(desk.document)
+    if field == "seq":
+        with pytest.raises(CorruptRecord, match=str(desk.document)):
+            await desk.append(1)
+
+
+async def test_an_index_that_cannot_be_read_is_named(desk: Desk) -> None:
+    for name in ("paths", "order"):
+        await desk.do("SET", f"jc:{desk.namespace}:{{index}}:{name}", "a string")
+    key = DocumentKey(NOTEBOOK, "a.ipynb")
+    for ask in (desk.store.document_id(key), desk.store.find_document(key), desk.store.forget("a.ipynb")):
+        with pytest.raises(CorruptRecord, match="paths"):
+            await ask
+
+
+async def test_a_damaged_lease_or_record_of_a_file_is_named(desk: Desk) -> None:
+    await desk.do("HSET", desk.keys.meta, "lease:file", "nonsense")
+    with pytest.raises(CorruptRecord):
+        await RedisLeaseStore(desk.redis, desk.namespace).acquire(desk.document, "file", ANNA, 1.0)
+    await desk.do("HSET", desk.keys.files, "f:intents", "{}")
+    with pytest.raises(CorruptRecord, match="files"):
+        await RedisFileLedger(desk.redis, desk.namespace).record(desk.document, "f")
+
+
+async def test_what_a_newer_version_wrote_is_left_alone(desk: Desk) -> None:
+    await desk.do("HSET", desk.keys.meta, "v", 99)
+    for ask in (
+        desk.store.load(desk.document),
+        desk.append(1),
+        desk.store.compact(desk.document),
+        desk.store.since(desk.document, START),
+        desk.store.seed(desk.document, L, G, EMPTY),
+        desk.store.reserve(desk.document, L),
+    ):
+        with pytest.raises(CorruptRecord, match="newer version"):
+            await ask
+    assert await desk.do("XLEN", desk.keys.log) == 0
+
+
+# --- lost, older, another ------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def own_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """One that may be emptied, killed and frozen."""
+    with running(valkey_binary() if request.param == "valkey" else redis_binary()) as server:
+        yield server
+
+
+@pytest.fixture
+async def own(own_server: RedisServer) -> AsyncIterator[Desk]:
+    redis = await connect(own_server.url, LIMITS)
+    with ThreadPoolExecutor(1) as executor:
+        store = RedisUpdateStore(redis, "default", LIMITS, executor)
+        document = DocumentId(secrets.token_hex(16))
+        await store.reserve(document, L)
+        assert await store.seed(document, L, G, EMPTY)
+        yield Desk(redis, "default", executor, store, document, Keys.of("default", document))
+    await redis.aclose()
+
+
+async def test_an_emptied_redis_takes_no_appends_and_is_another(own_server: RedisServer, own: Desk) -> None:
+    before = await own.store.incarnation()
+    assert await own.store.incarnation() == before
+    await own.append(1)
+    own_server.command("FLUSHALL")
+    answer = await own.store.append(own.document, Batch(L, G, ANNA, 2, (b"x",)))
+    assert answer == StaleHistory(None, None)
+    assert await own.store.load(own.document) is None
+    assert await own.store.incarnation() != before
+
+
+async def test_functions_are_loaded_again_when_they_are_gone(own_server: RedisServer, own: Desk) -> None:
+    own_server.command("FUNCTION", "FLUSH")
+    assert (await own.append(1)).seq == 1
+
+
+async def test_everything_acknowledged_survives_kill_9(own_server: RedisServer, own: Desk) -> None:
+    before = await own.store.incarnation()
+    appended = [await own.append(number, b"%d" % number) for number in range(1, 101)]
+    own_server.kill()
+    with pytest.raises(StoreUnavailable):
+        await own.append(101)
+    await asyncio.to_thread(own_server.restart)
+    found = await own.store.load(own.document)
+    assert isinstance(found, Loaded)
+    assert found.cursor == Cursor(G, 100, appended[-1].chain)
+    assert await own.store.incarnation() != before
+
+
+async def test_an_older_redis_is_told_by_the_chain(own_server: RedisServer, own: Desk) -> None:
+    """Rule 3: after the rollback others go on, past the number that was seen; the chain differs."""
+    for number in range(1, 81):
+        await own.append(number)
+    own_server.command("BGREWRITEAOF")
+    old = {path: path.read_bytes() for path in (own_server.directory / "appendonlydir").iterdir()}
+    seen = [await own.append(number) for number in range(81, 101)][-1]
+    own_server.kill()
+    for path in (own_server.directory / "appendonlydir").iterdir():
+        path.unlink()
+    for path, content in old.items():
+        path.write_bytes(content)
+    await asyncio.to_thread(own_server.restart)
+    cursor = Cursor(G, seen.seq, seen.chain)
+    assert await own.store.since(own.document, cursor) == Trimmed()
+    for number in range(1, 41):
+        await own.append(number, b"another's", node=BEN)
+    assert await own.store.since(own.document, cursor) == Trimmed()
+    found = await own.store.load(own.document)
+    assert isinstance(found, Loaded)
+    assert found.cursor.seq == 120
+
+
+async def test_an_answer_that_was_lost_is_asked_for_again(own_server: RedisServer, own: Desk) -> None:
+    """The batch arrives, its answer does not: sent again it is taken once."""
+    own_server.freeze()
+    batch = Batch(L, G, ANNA, 1, (b"once",))
+    with pytest.raises(StoreUnavailable):
+        await own.store.append(own.document, batch)
+    own_server.thaw()
+    answer = await own.store.append(own.document, batch)
+    assert isinstance(answer, Appended)
+    assert answer.seq == 1
+    found = await own.store.load(own.document)
+    assert isinstance(found, Loaded)
+    assert [entry.updates for entry in found.tail] == [(b"once",)]
+
+
+async def test_a_full_or_read_only_redis_is_away_for_writes_only(own_server: RedisServer, own: Desk) -> None:
+    await own.append(1)
+    for setting, off in ((("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+                         (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"))):  # fmt: skip
+        assert own_server.command(*setting).startswith(b"+OK")
+        with pytest.raises(StoreUnavailable):
+            await own.append(2)
+        assert isinstance(await own.store.load(own.document), Loaded)
+        assert own_server.command(*off).startswith(b"+OK")
+    assert (await own.append(2)).seq == 2
+
+
+# --- compaction and ends --------------------------------------------------------------------------
+
+
+class Stuck(Executor):
+    """A worker that is asked and never answers."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self._loop.call_soon_threadsafe(self.asked.set)
+        return Future()
+
+
+async def test_two_nodes_do_not_compact_at_once_and_a_dead_one_blocks_nobody(desk: Desk) -> None:
+    await desk.append(1, EMPTY)
+    stuck = Stuck()
+    slow = RedisUpdateStore(desk.redis, desk.namespace, replace(LIMITS, compact_timeout=0.3), stuck)
+
+    async def meanwhile() -> None:
+        await stuck.asked.wait()
+        refused = await desk.store.compact(desk.document)
+        assert refused == NotCompacted("another node compacts this document")
+
+    outcome, _ = await asyncio.gather(slow.compact(desk.document), meanwhile())
+    assert outcome == NotCompacted("the worker did not fold the log: TimeoutError")
+    assert await desk.store.compact(desk.document) == Compacted(1)
+
+
+async def test_the_old_snapshot_goes_and_what_nobody_took_too(desk: Desk) -> None:
+    old = (await desk.do("HGET", desk.keys.meta, "snap")).decode()
+    await desk.append(1, b"\x00\x00")
+    assert await desk.store.compact(desk.document) == Compacted(1)
+    assert 0 < await desk.do("TTL", desk.keys.parts(old, 1)[0]) <= LIMITS.compact_keep
+    new = (await desk.do("HGET", desk.keys.meta, "snap")).decode()
+    assert await desk.do("TTL", desk.keys.parts(new, 1)[0]) == -1
+    assert not await desk.store.seed(desk.document, L, Generation("9" * 32), b"refused")
+    for key in await desk.do("KEYS", desk.keys.prefix.replace("{", "\\{") + "snap:*"):
+        assert key.decode() == desk.keys.parts(new, 1)[0] or await desk.do("TTL", key) > 0
+
+
+async def test_compacted_entries_go_when_their_time_has_come(desk: Desk) -> None:
+    forgetful = desk.with_limits(compact_keep=0.0)
+    for number in range(1, 4):
+        await desk.append(number, EMPTY)
+    assert await desk.store.compact(desk.document) == Compacted(3)
+    assert await desk.do("XLEN", desk.keys.log) == 3
+    await desk.append(4, EMPTY)
+    assert await forgetful.compact(desk.document) == Compacted(4)
+    # The first three are still kept, by the mark of the first compaction; the fourth waits behind them.
+    assert await desk.do("XLEN", desk.keys.log) == 4
+    await desk.do("HSET", desk.keys.meta, "marks", "3:1;4:1;")
+    await desk.append(5, EMPTY)
+    assert await desk.do("XLEN", desk.keys.log) == 1
+
+
+async def test_the_last_batches_of_long_gone_nodes_are_forgotten(desk: Desk) -> None:
+    for number in range(100):
+        await desk.append(1, EMPTY, NodeId(f"{number:016x}"))
+    assert await desk.store.compact(desk.document) == Compacted(100)
+    nodes = [name for name in await desk.do("HKEYS", desk.keys.meta) if name.startswith(b"n:")]
+    assert sorted(nodes) == [b"n:%016x" % number for number in range(36, 100)]
+
+
+async def test_what_belongs_to_an_ended_document_goes_after_a_while(desk: Desk) -> None:
+    document = await desk.store.document_id(DocumentKey(NOTEBOOK, "a.ipynb"))
+    keys = Keys.of(desk.namespace, document)
+    await desk.store.reserve(document, L)
+    assert await desk.store.seed(document, L, G, b"x" * 3000)
+    assert isinstance(await desk.store.append(document, Batch(L, G, ANNA, 1, (b"x",))), Appended)
+    await RedisFileLedger(desk.redis, desk.namespace).common(document, "f", "digest", b"base")
+    await desk.store.forget("a.ipynb")
+    found = await desk.do("KEYS", keys.prefix.replace("{", "\\{") + "*")
+    assert len(found) == 6  # meta, log, files, three parts
+    for key in found:
+        assert 0 < await desk.do("TTL", key) <= LIMITS.ended_keep
+
+
+async def test_an_end_that_was_cut_off_is_finished_by_the_next_one(desk: Desk) -> None:
+    """The index forgot the document, and whoever did it died before the document was told."""
+    document = await desk.store.document_id(DocumentKey(NOTEBOOK, "a.ipynb"))
+    await desk.store.reserve(document, L)
+    index = [f"jc:{desk.namespace}:{{index}}:{name}" for name in ("paths", "order", "ending")]
+    await desk.do("FCALL", "jc1_move", 3, *index, "a.ipynb", "")
+    assert await desk.store.load(document) is not None
+    await desk.store.forget("another.ipynb")
+    assert await desk.store.load(document) is None
+    assert await desk.do("EXISTS", index[2]) == 0
+
+
+# --- leases --------------------------------------------------------------------------------------
+
+
+async def test_a_server_clock_that_was_set_back_starts_the_wait_again(desk: Desk) -> None:
+    """Rule 7. The grant is moved into the future, as if the clock had been ahead by an hour then."""
+    leases = RedisLeaseStore(desk.redis, desk.namespace)
+    assert await leases.acquire(desk.document, "file", ANNA, 0.2) == LeaseGranted(1)
+    owner, until, fence, ttl = (await desk.do("HGET", desk.keys.meta, "lease:file")).decode().split()
+    ahead = int(until) + 3_600_000
+    await desk.do("HSET", desk.keys.meta, "lease:file", f"{owner} {ahead} {fence} {ttl}")
+    assert await leases.acquire(desk.document, "file", BEN, 0.2) == LeaseRefused(ANNA)
+    shortened = int((await desk.do("HGET", desk.keys.meta, "lease:file")).split()[1])
+    now = await desk.do("TIME")
+    assert shortened - int(now[0]) * 1000 < 2000
