@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from jupyter_server.services.kernels.connection.base import (
     deserialize_binary_message,
@@ -20,9 +20,9 @@ JupyterLab learns from the answer to the last one that the kernel is idle; else 
 """
 
 
-def _counts_its_parts(message: bytes | str) -> bool:
-    """Whether a v1 message has as many offsets as it says; Jupyter would make a list of what it says."""
-    return isinstance(message, bytes) and 0 < int.from_bytes(message[:8], "little") < len(message) // 8
+def _fits(message: bytes, width: int, order: Literal["little", "big"]) -> bool:
+    count = int.from_bytes(message[:width], order)
+    return count > 0 and width * (count + 1) <= len(message)
 
 
 class ReadOnlyForObservers:
@@ -35,22 +35,20 @@ class ReadOnlyForObservers:
         """Pass on what the person behind the socket may send; drop the rest without a word."""
         from jupyter_collab_ext.identity import member_of
 
-        if self.subprotocol == V1 and not _counts_its_parts(incoming_msg):
+        if not self._whole(incoming_msg):
             return
         role = member_of(self.websocket_handler).role
         if may(role, Action.RUN) or self._kind(incoming_msg) in HARMLESS:
             super().handle_incoming_message(incoming_msg)  # type: ignore[misc]  # mixin
 
     def _whole(self, message: bytes | str) -> bool:
-        """Whether a binary message is as long as the table of offsets that it claims to begin with.
+        """Whether a message is as long as the table of offsets that it claims to begin with.
 
         Jupyter believes the claim: a message of 8 bytes makes it build a table of 2^64 entries.
         """
         if self.subprotocol == V1:
-            return isinstance(message, bytes) and 8 * (int.from_bytes(message[:8], "little") + 1) <= len(
-                message
-            )
-        return isinstance(message, str) or 4 * (int.from_bytes(message[:4], "big") + 1) <= len(message)
+            return isinstance(message, bytes) and _fits(message, 8, "little")
+        return isinstance(message, str) or _fits(message, 4, "big")
 
     def _kind(self, message: bytes | str) -> str | None:
         """The message's type in either wire format; None if it can't be read."""

@@ -104,12 +104,15 @@ def test_what_can_not_be_read_does_not_go_through(form: str, wire: bytes | str) 
     assert observer.passed == []
 
 
-@pytest.mark.parametrize("count", [0, 8, 1 << 20, 1 << 62])
-def test_nobody_makes_the_server_count_to_infinity(count: int) -> None:
+@pytest.mark.parametrize("form", ["v1", "binary"])
+@pytest.mark.parametrize("count", [0, 16, 1 << 20, (1 << 32) - 1, 1 << 62])
+def test_nobody_makes_the_server_count_to_infinity(form: str, count: int) -> None:
+    start = count.to_bytes(8, "little") if form == "v1" else (count % (1 << 32)).to_bytes(4, "big")
     for role in Role:
-        wild = channel(role, "v1")
-        wild.handle_incoming_message(count.to_bytes(8, "little") + b"\0" * 56)
-        assert wild.passed == []
+        for size in (0, 8, 56):
+            wild = channel(role, form)
+            wild.handle_incoming_message(start + b"\0" * size)
+            assert wild.passed == []
 
 
 @pytest.mark.parametrize("form", FORMATS)
