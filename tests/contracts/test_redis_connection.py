@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from notebook_sync.adapters.redis_connection import call, connect, redacted
+from notebook_sync.adapters.redis_channel import RedisChannel
+from notebook_sync.adapters.redis_connection import call, check_info, client, connect, redacted
+from notebook_sync.adapters.redis_lease import RedisLeaseStore
+from notebook_sync.adapters.redis_ledger import RedisFileLedger
+from notebook_sync.adapters.redis_store import RedisUpdateStore
 from notebook_sync.core.errors import ConfigError, CorruptRecord, StoreUnavailable
+from notebook_sync.core.ids import NOTEBOOK, DocumentKey, Generation, Lineage
 from notebook_sync.core.limits import Limits
-from tests.support.redis_servers import RedisServer, running, valkey_binary
+from notebook_sync.engine.supervisor import Supervisor
+from notebook_sync.ports import Appended, Batch, ChannelEvent, Compacted, Intent, LeaseGranted
+from tests.contracts.conftest import HERE, THERE
+from tests.support.redis_servers import RedisServer, redis_binary, running, valkey_binary
+from tests.support.waiting import wait_until
 
 LIMITS = Limits(append_timeout=2.0)
 
@@ -99,3 +115,153 @@ async def test_a_key_of_another_type_or_a_newer_version_is_a_corrupt_record(valk
     with pytest.raises(CorruptRecord, match="newer version"):
         await call(redis, "jc1_reserve", ["jc:t:{new}:meta"], "l")
     await redis.aclose()
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def binary(request: pytest.FixtureRequest) -> str:
+    return valkey_binary() if request.param == "valkey" else redis_binary()
+
+
+def as_user(server: RedisServer, *, name: str = "collab", password: str = "p%40ss") -> str:
+    return server.url.replace("unix://", f"unix://{name}:{password}@")
+
+
+async def use_all(url: str, namespace: str) -> None:
+    """Whatever a server does with Redis, as this user."""
+    redis = await connect(url, LIMITS, namespace=namespace)
+    with ThreadPoolExecutor(1) as executor:
+        store = RedisUpdateStore(redis, namespace, LIMITS, executor)
+        document = await store.document_id(DocumentKey(NOTEBOOK, "a.ipynb"))
+        lineage = await store.reserve(document, Lineage("1" * 32))
+        assert await store.seed(document, lineage, Generation("2" * 32), b"\x00\x00")
+        batch = Batch(lineage, Generation("2" * 32), HERE, 1, (b"\x00\x00",))
+        assert isinstance(await store.append(document, batch), Appended)
+        assert await store.compact(document) == Compacted(1)
+        assert await store.incarnation()
+        leases, ledger = RedisLeaseStore(redis, namespace), RedisFileLedger(redis, namespace)
+        assert isinstance(await leases.acquire(document, "file", HERE, 1.0), LeaseGranted)
+        await leases.release(document, "file", HERE)
+        await ledger.intend(document, "f", Intent("digest", HERE, Generation("2" * 32), 1, 1))
+        await ledger.common(document, "f", "digest", b"base")
+        await ledger.record(document, "f")
+        heard: list[ChannelEvent] = []
+        async with Supervisor() as supervisor:
+            channel = RedisChannel(url, namespace, HERE, LIMITS)
+            supervisor.spawn(channel.run(), "channel")
+            await channel.subscribe(document, heard.append)
+            await channel.publish_awareness(document, THERE, b"frame")
+            await wait_until(lambda: heard)
+            await channel.unsubscribe(document)
+        await channel.aclose()
+        await store.rename("a.ipynb", "b.ipynb")
+        await store.forget("b.ipynb")
+    await redis.aclose()
+
+
+async def test_the_sentence_about_permissions_names_all_that_is_needed_and_no_more(binary: str) -> None:
+    """A user with exactly what it says can do everything; with any one command less it is refused by name."""
+    with running(binary) as server:
+        server.command("ACL", "SETUSER", "collab", "on", ">p@ss", "+ping")
+        with pytest.raises(ConfigError) as refused:
+            await connect(as_user(server), LIMITS, namespace="class.1")
+        grants = str(refused.value).partition("<user> ")[2].split()
+        assert {"~jc:class.1:*", "&jc:class.1:*"} < set(grants)
+        # Neither other keys nor commands on all of the server.
+        server.command("ACL", "SETUSER", "collab", "reset", "on", ">p@ss", *grants)
+        await use_all(as_user(server), "class.1")
+        for command in ("+xadd", "+spublish", "+ssubscribe", "+fcall", "&jc:class.1:*", "~jc:class.1:*"):
+            less = [grant for grant in grants if grant != command]
+            server.command("ACL", "SETUSER", "collab", "reset", "on", ">p@ss", *less)
+            with pytest.raises(ConfigError, match="does not let this user run") as missing:
+                await connect(as_user(server), LIMITS, namespace="class.1")
+            if command.startswith("+"):
+                assert f"({command[1:].upper()})" in str(missing.value)
+            assert "p@ss" not in str(missing.value)
+
+
+async def test_one_that_does_not_say_what_it_is_is_warned_of(
+    binary: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(binary, "--user", "collab", "on", ">p@ss", "~*", "&*", "+@all", "-info") as server:
+        await (await connect(as_user(server), LIMITS)).aclose()
+    assert "make sure yourself" in caplog.text
+    assert "p@ss" not in caplog.text
+
+
+async def test_one_that_wants_a_password_says_so(binary: str) -> None:
+    with running(binary, "--requirepass", "secret") as server:
+        with pytest.raises(ConfigError, match="wants a password: give it in redis_url"):
+            await connect(server.url, LIMITS)
+        await (await connect(server.url.replace("unix://", "unix://:secret@"), LIMITS)).aclose()
+
+
+@pytest.mark.parametrize(
+    ("info", "sentence"),
+    [
+        ({"redis_version": "6.2.14", "aof_enabled": 1}, "use Redis 7.0 or newer"),
+        ({"aof_enabled": 1}, "use Redis 7.0 or newer"),
+        ({"redis_version": "7.0.0", "maxmemory_policy": "volatile-ttl", "aof_enabled": 1}, "noeviction"),
+        ({"redis_version": "10.1", "maxmemory_policy": "noeviction", "aof_enabled": 0}, "appendonly"),
+    ],
+)
+def test_what_a_server_says_of_itself_is_judged(info: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        check_info(info, "it", allow_memory_only=False)
+
+
+def test_a_good_server_passes() -> None:
+    check_info({"redis_version": "7.0.0", "maxmemory_policy": "noeviction", "aof_enabled": 1}, "it",
+               allow_memory_only=False)  # fmt: skip
+
+
+def test_a_client_does_not_show_its_password() -> None:
+    redis = client("redis://anna:secret@127.0.0.1:1/0?client_name=x", LIMITS)
+    assert "secret" not in repr(redis)
+    assert "secret" not in repr(redis.connection_pool)
+
+
+@pytest.mark.parametrize(
+    "url", ["redsi://anna:secret@host", "redis://anna:secret@host:port", "secret", "redis://[secret"]
+)
+async def test_a_url_that_cannot_be_read_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        client(url, LIMITS)
+    assert "secret" not in str(error.value)
+    assert error.value.__cause__ is None
+    assert "secret" not in redacted(url)
+
+
+@pytest.mark.parametrize("namespace", ["", "a{b}", "a:b", "a b", "*", "é", "x" * 65])
+async def test_a_namespace_that_could_reach_other_keys_is_refused(namespace: str) -> None:
+    with pytest.raises(ConfigError, match="namespace"):
+        await connect("redis://127.0.0.1:1", LIMITS, namespace=namespace)
+
+
+async def test_more_callers_than_connections_wait_for_one(valkey: RedisServer) -> None:
+    redis = await connect(valkey.url, replace(LIMITS, redis_connections=2))
+    keys = ["jc:default:{many}:meta"]
+    answers = await asyncio.gather(*(call(redis, "jc1_reserve", keys, "l") for _ in range(50)))
+    assert set(answers) == {b"l"}
+    await redis.aclose()
+
+
+async def test_over_tls(tmp_path: Path) -> None:
+    """With a certificate made here; the Valkey that comes with us has no TLS."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    await asyncio.to_thread(
+        subprocess.run,
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    tls = ("--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key),
+           "--tls-auth-clients", "no", "--bind", "127.0.0.1")  # fmt: skip
+    with running(redis_binary(), *tls):
+        url = f"rediss://localhost:{port}/0"
+        with pytest.raises(ConfigError, match="can't be reached"):
+            await connect(url, LIMITS)
+        await (await connect(f"{url}?ssl_ca_certs={certificate}", LIMITS)).aclose()

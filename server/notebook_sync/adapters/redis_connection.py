@@ -117,6 +117,8 @@ async def connect(
             await _check_server(connection, redacted(url), allow_memory_only)
             await _check_permissions(connection, redacted(url), namespace)
             await load_functions(connection)
+            probe = f"jc:{namespace}:{{probe}}"
+            await run(connection, "FCALL", "jc1_load", 2, f"{probe}:meta", f"{probe}:log", 1)
     except BaseException:
         await connection.aclose()
         raise
