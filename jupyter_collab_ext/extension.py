@@ -84,9 +84,6 @@ class JupyterCollab(ExtensionApp):
     people = Bool(
         help="Whether people log in by personal links and have roles; else Jupyter's own token and identity."
     ).tag(config=True)
-    keep_nbdime = Bool(
-        help="Whether nbdime's buttons and endpoints stay; by default only if it was installed on purpose."
-    ).tag(config=True)
 
     service: Service | None = None
     """Made before the managers."""
@@ -142,10 +139,6 @@ class JupyterCollab(ExtensionApp):
     def _default_people(self) -> bool:
         return environment("people", False, flag)
 
-    @default("keep_nbdime")
-    def _default_keep_nbdime(self) -> bool:
-        return environment("keep_nbdime", not self.people and pages.nbdime_wanted(), flag)
-
     # --- before the web app -------------------------------------------------------------------
 
     @observe("config")
@@ -184,9 +177,6 @@ class JupyterCollab(ExtensionApp):
         self.service = Service(serverapp, sync_settings(self, serverapp.root_dir), self._run_engine)
         self._documents = Documents(self.service)
         self.ywebsocket_server = RoomsByName(self._documents)
-        nbdime = serverapp.extension_manager.extensions.get("nbdime")
-        if nbdime is not None and not self.keep_nbdime:
-            nbdime.enabled = False
         if self.people:
             identity.install(serverapp, self)
         contents.install(serverapp, lambda: self.service)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,8 @@ SHARE_BUTTON = "@jupyter/collaboration-extension:shared-link"
 """Offers a link that holds the server's token."""
 TIMELINE = "@jupyter/docprovider-extension:statusBarTimeline"
 """Needs endpoints that this server does not have."""
-NBDIME = "nbdime-jupyterlab"
+DISABLED = (SHARE_BUTTON, TIMELINE)
+"""Front end plugins that are switched off on this server's pages."""
 EXTENSION_MANAGER = "@jupyterlab/extensionmanager-extension:plugin"
 """Installs packages into the server: for organisers only."""
 
@@ -36,31 +36,6 @@ QUIET_SETTINGS: dict[str, dict[str, Any]] = {
     "@jupyterlab/notebook-extension:tracker": {"autoStartDefaultKernel": True},
 }
 """Defaults of settings in people mode: nobody is asked about news, or which kernel to start."""
-
-
-def nbdime_wanted() -> bool:
-    """Whether somebody asked for nbdime itself, rather than getting it as our dependency.
-
-    pip and uv leave a REQUESTED file for what was named on their command line; another installer's
-    choice is taken for the user's.
-    """
-    try:
-        nbdime = importlib.metadata.distribution("nbdime")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    installer = (nbdime.read_text("INSTALLER") or "").strip()
-    if installer not in ("pip", "uv") or nbdime.read_text("REQUESTED") is not None:
-        return True
-    try:
-        importlib.metadata.distribution("jupyterlab-git")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def disabled_extensions(keep_nbdime: bool) -> tuple[str, ...]:
-    """Front end plugins that are switched off on this server's pages."""
-    return (SHARE_BUTTON, TIMELINE) if keep_nbdime else (SHARE_BUTTON, TIMELINE, NBDIME)
 
 
 def with_disabled(listed: object, more: Iterable[str]) -> list[str]:
@@ -109,9 +84,7 @@ def _page_handler(base: Any, app: JupyterCollab) -> type[RequestHandler]:
         def get_page_config(self) -> dict[str, Any]:
             """A copy for this request."""
             config = dict(super().get_page_config())
-            config["disabledExtensions"] = with_disabled(
-                config.get("disabledExtensions"), disabled_extensions(app.keep_nbdime)
-            )
+            config["disabledExtensions"] = with_disabled(config.get("disabledExtensions"), DISABLED)
             if app.people:
                 self._hide_from_people(config)
             return config

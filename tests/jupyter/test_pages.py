@@ -1,8 +1,7 @@
-"""JupyterLab's page: stock buttons off, nbdime out of the way, and no token for people."""
+"""JupyterLab's page: stock buttons off, and no token for people."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import re
 import sys
@@ -23,13 +22,12 @@ pytest.importorskip("jupyterlab")
 
 @pytest.fixture
 def extensions() -> dict[str, bool]:
-    """With JupyterLab and nbdime."""
+    """With JupyterLab."""
     return {
         "jupyter_collab_ext": True,
         "jupyter_server_fileid": True,
         "jupyter_server_terminals": False,
         "jupyterlab": True,
-        "nbdime": True,
     }
 
 
@@ -88,39 +86,6 @@ async def test_a_page_twice_does_not_list_twice(jp_fetch: Any, server: Any) -> N
 
 async def test_the_token_stays_without_people_mode(jp_fetch: Any, server: Any) -> None:
     assert (await page_config(jp_fetch))["token"] == server.identity_provider.token
-
-
-@pytest.mark.parametrize("collab_config", [{"keep_nbdime": False}, {"keep_nbdime": True}])
-async def test_nbdime_only_if_wanted(jp_fetch: Any, server: Any, collab_config: dict[str, bool]) -> None:
-    wanted = collab_config["keep_nbdime"]
-    config = await page_config(jp_fetch)
-    assert (pages.NBDIME in config["disabledExtensions"]) is not wanted
-    assert server.extension_manager.extensions["nbdime"].enabled is wanted
-
-
-@pytest.mark.parametrize(
-    ("installer", "requested", "git", "wanted"),
-    [
-        ("pip", True, False, True),
-        ("pip", False, False, False),
-        ("uv", False, True, True),
-        ("conda", False, False, True),
-    ],
-)
-def test_nbdime_is_wanted_if_somebody_asked_for_it(
-    monkeypatch: pytest.MonkeyPatch, installer: str, requested: bool, git: bool, wanted: bool
-) -> None:
-    class Distribution:
-        def read_text(self, name: str) -> str | None:
-            return {"INSTALLER": installer, "REQUESTED": "" if requested else None}[name]
-
-    def distribution(name: str) -> Distribution:
-        if name == "jupyterlab-git" and not git:
-            raise importlib.metadata.PackageNotFoundError(name)
-        return Distribution()
-
-    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
-    assert pages.nbdime_wanted() is wanted
 
 
 class TestPeopleMode:
