@@ -130,6 +130,3 @@ class TestPeopleMode:
         assert schema["checkForUpdates"]["default"] is False
         answer = await jp_fetch("lab", "api", "settings", "@jupyterlab/notebook-extension:tracker")
         assert json.loads(answer.body)["schema"]["properties"]["autoStartDefaultKernel"]["default"] is True
-
-    async def test_nbdime_is_off(self, collab: JupyterCollab) -> None:
-        assert collab.keep_nbdime is False

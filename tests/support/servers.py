@@ -77,7 +77,7 @@ class RealServer(JupyterProcess):
         process = self.valkey()
         assert process is not None, f"no Valkey below {self.state_dir}"
         os.kill(process.pid, signal.SIGKILL)
-        return process.pid
+        return int(process.pid)
 
     async def replayed(self, path: str) -> Doc[Any]:
         """The notebook's document, made only of what Redis has: snapshot and log in a fresh document."""
