@@ -245,6 +245,24 @@ async def test_more_callers_than_connections_wait_for_one(valkey: RedisServer) -
     await redis.aclose()
 
 
+async def test_callers_take_turns_however_many_there_are(valkey: RedisServer) -> None:
+    """None waits while others go again and again."""
+    redis = await connect(valkey.url, replace(LIMITS, redis_connections=2))
+    calls = dict.fromkeys(range(20), 0)
+    last = asyncio.Event()
+
+    async def again_and_again(caller: int) -> None:
+        while not last.is_set():
+            await call(redis, "jc1_load", ["jc:default:{turns}:meta", "jc:default:{turns}:log"], 1)
+            calls[caller] += 1
+            if calls[caller] == 20:
+                last.set()
+
+    await asyncio.gather(*map(again_and_again, calls))
+    assert min(calls.values()) >= 15
+    await redis.aclose()
+
+
 async def test_over_tls(tmp_path: Path) -> None:
     """With a certificate made here; the Valkey that comes with us has no TLS."""
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.resources
 import logging
@@ -73,6 +74,30 @@ def redacted(url: str) -> str:
     return f"{parts.scheme}://{who}{host}{f':{port}' if port else ''}{parts.path}"
 
 
+class _Client(Redis):
+    """Callers take turns. With redis-py's pool alone, who gives a connection back gets it again before
+    those who wait, and under load some wait for seconds."""
+
+    def __init__(self, pool: redis.asyncio.BlockingConnectionPool, limits: Limits) -> None:
+        super().__init__(connection_pool=pool)
+        self.auto_close_connection_pool = True
+        self._turns = asyncio.Semaphore(limits.redis_connections)
+        self._longest_wait = limits.append_timeout
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """As redis-py's, in turn."""
+        try:
+            async with asyncio.timeout(self._longest_wait):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise exceptions.ConnectionError("no connection is free") from None
+        try:
+            untyped: Any = super()
+            return await untyped.execute_command(*args, **options)
+        finally:
+            self._turns.release()
+
+
 def client(url: str, limits: Limits, **options: Any) -> Redis:
     """A client for ``redis://``, ``rediss://`` or ``unix://``; it connects when first used.
 
@@ -96,7 +121,7 @@ def client(url: str, limits: Limits, **options: Any) -> Redis:
             retry=None,
             **options,
         )
-        return Redis.from_pool(pool)
+        return _Client(pool, limits)
     except (ValueError, TypeError):
         # Not "from error": its text may quote the password.
         raise ConfigError(f"redis_url {redacted(url)} can't be read: check host, port and options") from None
