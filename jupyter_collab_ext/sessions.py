@@ -52,7 +52,7 @@ def _mixed(mixin: type, base: type) -> Any:
 
 def is_secret(name: str, value: str) -> bool:
     """Whether an environment variable must not reach a kernel or a terminal."""
-    url_with_password = value.startswith(PASSWORD_URLS) and "@" in value
+    url_with_password = value.startswith(PASSWORD_URLS) and ("@" in value or "password=" in value)
     return name in SECRET_NAMES or name.startswith(SECRET_PREFIXES) or url_with_password
 
 

@@ -134,6 +134,7 @@ SECRETS = {
     "JUPYTER_TOKEN_FILE": "/hunter2",
     "REDISCLI_AUTH": "hunter2",
     "SOME_CACHE": "rediss://user:hunter2@example.org",
+    "OTHER_CACHE": "unix:///run/redis?db=1&password=hunter2",
 }
 
 
