@@ -34,6 +34,7 @@ def demo(
 def run(event: Event, seconds: int) -> None:
     """Serve until Ctrl-C; the scripted people are a process of their own, as real ones are."""
     server = server_for(event)
+    event = event.served_by(server)
     actors: list[subprocess.Popen[bytes]] = []
 
     def begin() -> None:
@@ -49,8 +50,8 @@ def run(event: Event, seconds: int) -> None:
             str(seconds),
             f"{GROUP}/{notebook}",
         ]
-        # Through stdin, so that links are in no list of processes.
-        actors.append(subprocess.Popen(command, stdin=subprocess.PIPE))
+        # Through stdin, so that links are in no list of processes. Ctrl-C here is for us, not for them.
+        actors.append(subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True))
         assert actors[0].stdin is not None
         actors[0].stdin.write("\n".join(link for _, link in others).encode())
         actors[0].stdin.close()

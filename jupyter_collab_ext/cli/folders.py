@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import secrets
 import shutil
 from importlib.resources import files
 from pathlib import Path
@@ -20,17 +23,19 @@ def example() -> Path:
     return installed if installed.is_dir() else checkout
 
 
-def prepare_root(root: Path) -> Path:
+def prepare_root(root: Path, state_dir: Path | None = None) -> Path:
     """Make ``root`` and its state folder; returns the latter. Raises ``ConfigError``."""
-    state = root / STATE
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        state.mkdir(mode=0o700, exist_ok=True)
-        state.chmod(0o700)
-    except OSError as error:
-        raise ConfigError(
-            f"{root} can't be used ({error.strerror}): name another folder with --root"
-        ) from error
+    state = state_dir or root / STATE
+    for folder, mode, option in ((root, 0o777, "--root"), (state, 0o700, "--state-dir")):
+        try:
+            folder.mkdir(mode=mode, parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} can't be used ({error.strerror}): name another folder with {option}"
+            ) from error
+    state.chmod(0o700)
     return state
 
 
@@ -46,15 +51,28 @@ def prepare_group(folder: Path, notebooks: Path) -> list[str]:
         folder.mkdir(exist_ok=True)
         for source in sorted(notebooks.iterdir()):
             target = folder / source.name
-            if source.name.startswith((".", "__pycache__")) or target.exists():
+            if source.name.startswith((".", "__pycache__")) or os.path.lexists(target):
                 continue
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=LEFT_OUT)
-            else:
-                shutil.copy2(source, target)
+            _copy(source, target)
             copied.append(source.name)
     except OSError as error:
         raise ConfigError(f"{folder} can't be filled ({error}): check the rights of both folders") from error
     if not any(folder.rglob("*.ipynb")):
         raise ConfigError(f"there is no notebook in {notebooks}: name a folder that has one with --notebooks")
     return copied
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Whole or not at all: what a start that was interrupted left half done would never be made good."""
+    temporary = target.with_name(f".new-{secrets.token_hex(4)}")
+    try:
+        if source.is_dir():
+            shutil.copytree(source, temporary, ignore=LEFT_OUT)
+        else:
+            shutil.copy2(source, temporary)
+        temporary.rename(target)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)

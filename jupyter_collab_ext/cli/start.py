@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import socket
 import time
 import warnings
-import webbrowser
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -28,14 +30,20 @@ PORTS_TRIED = 50
 REDIS_VARIABLE = "JUPYTER_COLLAB_REDIS_URL"
 HELP = {
     "root": "The folder of the event; started again on it, it continues.",
-    "notebooks": "A folder to copy for the group; an example if not given.",
-    "people": "How many participants.",
+    "notebooks": "A folder to copy for the group, less what is there; at first an example if not given.",
+    "people": "How many participants; 6 at first. Nobody is taken out by a smaller number.",
+    "tutors": "How many tutors; 1 at first.",
+    "observers": "How many who may only look.",
+    "state_dir": "The folder of keys, people and the embedded Valkey; ROOT/.collab if not given.",
     "port": "The port; 8888 or the next free one if not given.",
     "ip": "The address to listen on; 0.0.0.0 lets other machines in.",
     "public_url": "How people reach the server, if through a proxy.",
     "redis_url": "A Redis of yours; an embedded Valkey if not given.",
 }
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::", "*", "")
+AT_FIRST = {Role.TUTOR: 1, Role.PARTICIPANT: 6, Role.OBSERVER: 0}
+"""People of a new event when it is not said how many; one that continues keeps its own."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +51,27 @@ class Options:
     """What was asked for."""
 
     root: Path
-    notebooks: Path
-    participants: int = 6
-    tutors: int = 1
-    observers: int = 0
+    notebooks: Path | None = None
+    participants: int | None = None
+    tutors: int | None = None
+    observers: int | None = None
     ip: str = "127.0.0.1"
     port: int | None = None
     public_url: str | None = None
     redis_url: str | None = None
     browser: bool = True
+    state_dir: Path | None = None
+
+    def again(self) -> str:
+        """The command that goes on with the same event. A Redis's address may hold a password: left out."""
+        words = ["jupyter", "collab", "start", "--root", str(self.root)]
+        if self.state_dir:
+            words += ["--state-dir", str(self.state_dir)]
+        if self.ip not in LOOPBACK:
+            words += ["--ip", self.ip]
+        if self.public_url:
+            words += ["--public-url", self.public_url]
+        return (f"{REDIS_VARIABLE}=… " if self.redis_url else "") + shlex.join(words)
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,8 @@ class Event:
     roster: Roster
     port: int
     continued: bool
+    scheme: str = "http"
+    base_url: str = "/"
 
     @property
     def base(self) -> str:
@@ -70,9 +92,13 @@ class Event:
         if self.options.public_url:
             return self.options.public_url.rstrip("/") + "/"
         host = self.options.ip
-        if host in ("0.0.0.0", "::", ""):
-            host = socket.gethostname()
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        if host in EVERYWHERE:
+            host = _own_address()
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}{self.base_url}"
+
+    def served_by(self, server: ServerApp) -> Event:
+        """As the server has it: the user's own configuration may name a certificate, or a base URL."""
+        return replace(self, scheme="https" if server.certfile else "http", base_url=server.base_url)
 
     def links(self) -> list[tuple[Person, str]]:
         """Each person with a link, tutors first."""
@@ -83,19 +109,20 @@ class Event:
 def start(
     root: Annotated[Path, typer.Option(help=HELP["root"])] = Path("collab"),
     notebooks: Annotated[Path | None, typer.Option(help=HELP["notebooks"])] = None,
-    participants: Annotated[int, typer.Option("--people", min=1, max=100, help=HELP["people"])] = 6,
-    tutors: Annotated[int, typer.Option(min=0, max=20, help="How many tutors.")] = 1,
-    observers: Annotated[int, typer.Option(min=0, max=100, help="How many who may only look.")] = 0,
+    participants: Annotated[int | None, typer.Option("--people", min=1, max=100, help=HELP["people"])] = None,
+    tutors: Annotated[int | None, typer.Option(min=0, max=20, help=HELP["tutors"])] = None,
+    observers: Annotated[int | None, typer.Option(min=0, max=100, help=HELP["observers"])] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help=HELP["port"])] = None,
     ip: Annotated[str, typer.Option(help=HELP["ip"])] = "127.0.0.1",
     public_url: Annotated[str | None, typer.Option(help=HELP["public_url"])] = None,
     redis_url: Annotated[str | None, typer.Option(envvar=REDIS_VARIABLE, help=HELP["redis_url"])] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Don't open the first link here.")] = False,
+    state_dir: Annotated[Path | None, typer.Option(help=HELP["state_dir"])] = None,
 ) -> None:
     """Prepare a group's folder, start JupyterLab on it, and print a personal link for each person."""
     options = Options(
-        root.expanduser().resolve(),
-        (notebooks or folders.example()).expanduser().resolve(),
+        _absolute(root),
+        None if notebooks is None else _absolute(notebooks),
         participants,
         tutors,
         observers,
@@ -104,23 +131,61 @@ def start(
         public_url,
         redis_url,
         not no_browser,
+        None if state_dir is None else _absolute(state_dir),
     )
     run(prepare(options))
 
 
+def _absolute(path: Path) -> Path:
+    return path.expanduser().resolve()
+
+
 def prepare(options: Options) -> Event:
-    """Folders, people and a port, ready to be served. Raises ``ConfigError``."""
-    state_dir = folders.prepare_root(options.root)
+    """Folders, people and a port, ready to be served. Raises ``ConfigError``.
+
+    An event that continues gets no example, and no more people, than it was asked for.
+    """
+    _check_address(options.public_url)
+    state_dir = folders.prepare_root(options.root, options.state_dir)
     known = people.load(state_dir)
-    folders.prepare_group(options.root / GROUP, options.notebooks)
+    if known is None or options.notebooks is not None:
+        folders.prepare_group(options.root / GROUP, options.notebooks or folders.example())
     roster = known or people.new_roster()
-    roster = roster.with_people(GROUP, Role.TUTOR, "Tutor", options.tutors)
-    roster = roster.with_people(GROUP, Role.PARTICIPANT, "Participant", options.participants)
-    roster = roster.with_people(GROUP, Role.OBSERVER, "Observer", options.observers)
+    asked = {
+        Role.TUTOR: options.tutors,
+        Role.PARTICIPANT: options.participants,
+        Role.OBSERVER: options.observers,
+    }
+    for role, count in asked.items():
+        at_first = AT_FIRST[role] if known is None else 0
+        wanted = at_first if count is None else count
+        roster = roster.with_people(GROUP, role, role.value.capitalize(), wanted)
     port = _port(options, None if known is None else known.port)
     roster = replace(roster, port=port)
-    people.save(roster, state_dir)
+    if roster != known:
+        people.save(roster, state_dir)
     return Event(options, state_dir, roster, port, continued=known is not None)
+
+
+def _check_address(public_url: str | None) -> None:
+    """Raises ``ConfigError`` unless links can begin with it."""
+    try:
+        parts = urlsplit(public_url or "http://localhost/")
+        wrong = parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment
+    except ValueError:
+        wrong = True
+    if wrong:
+        raise ConfigError(f"{public_url} is no address: write --public-url like https://your.name/")
+
+
+def _own_address() -> str:
+    """The address that others in the network reach this machine by, as far as it knows."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address of nobody, to which nothing is sent
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
 
 
 def _port(options: Options, before: int | None) -> int:
@@ -146,9 +211,13 @@ def _free(ip: str, port: int) -> bool:
         try:
             probe.bind((ip, port))
         except OSError as error:
-            if isinstance(error, socket.gaierror):
-                raise ConfigError(f"{ip} is no address of this machine: correct --ip") from error
-            return False
+            if error.errno == errno.EADDRINUSE:
+                return False
+            if error.errno == errno.EACCES:
+                raise ConfigError(
+                    f"port {port} needs more rights: choose one above 1023 with --port"
+                ) from error
+            raise ConfigError(f"{ip} is no address of this machine: correct --ip") from error
     return True
 
 
@@ -173,7 +242,15 @@ def server_for(event: Event) -> ServerApp:
         "--JupyterCollab.people=True",
         f"--JupyterCollab.state_dir={event.state_dir}",
     ]
-    if os.geteuid() == 0:
+    if event.options.public_url:
+        # Behind a proxy requests come by another name, and only the proxy knows whether it spoke TLS.
+        base_url = urlsplit(event.options.public_url).path or "/"
+        arguments += [
+            f"--ServerApp.base_url={base_url}",
+            "--ServerApp.allow_remote_access=True",
+            "--ServerApp.trust_xheaders=True",
+        ]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--allow-root")
     server: ServerApp = LabApp.initialize_server(argv=arguments)
     # Else Jupyter prints an address with its token, with which everybody would be an organiser.
@@ -184,6 +261,7 @@ def server_for(event: Event) -> ServerApp:
 def run(event: Event) -> None:
     """Serve the event until Ctrl-C; links are printed when the server answers."""
     server = server_for(event)
+    event = event.served_by(server)
     extension = server.web_app.settings["jupyter_server_ydoc"]
     extension.on_started = lambda: _greet(event)
     began = time.time()
@@ -194,7 +272,7 @@ def run(event: Event) -> None:
 def _greet(event: Event) -> None:
     screen.greeting(event)
     if event.options.browser and (links := event.links()):
-        webbrowser.open(links[0][1])
+        screen.open_browser(links[0][1])
 
 
 def _saved_since(folder: Path, moment: float) -> list[Path]:
