@@ -14,6 +14,7 @@ from notebook_sync.core import wire
 from notebook_sync.core.ids import ClientId, ConnectionId
 from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.core.limits import Limits
+from notebook_sync.core.narrow_ids import misread
 from notebook_sync.core.roles import Role
 from tests.support.rooms import (
     ANNA,
@@ -224,6 +225,20 @@ def test_new_clocks_under_the_client_id_of_another_live_person_are_refused() -> 
     assert not of(effects, ef.Append)
     assert [type(m) for m in messages_to(effects, ANNA)] == [wire.SyncStep1]
     assert str(world.room.replica.doc.get("t", type=Text)) == "mine"
+
+
+def test_content_that_comes_back_under_misread_client_ids_is_refused() -> None:
+    """y-py keeps 32 bits of an id, and sends the whole document back as if it were its own."""
+    world = RoomUnderTest()
+    world.join(ANNA)
+    world.join(BEN)
+    long = 6_629_298_651_489_370
+    world.types(ANNA, text_update("once", client_id=long))
+    effects = world.sends(BEN, wire.SyncStep2(text_update("once", client_id=misread(long))))
+    (closed,) = of(effects, ef.Disconnect)
+    assert (closed.connection, closed.code) == (BEN, 1007)
+    assert str(world.room.replica.doc.get("t", type=Text)) == "once"
+    assert not of(world.types(ANNA, text_update("more", client_id=5)), ef.Disconnect)
 
 
 def test_one_connection_types_under_a_bounded_number_of_client_ids() -> None:

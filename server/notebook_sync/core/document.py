@@ -20,8 +20,10 @@ from notebook_sync.core.errors import InvariantBroken, ProtocolError
 from notebook_sync.core.ids import ConnectionId, NodeId
 from notebook_sync.core.lifecycle import DocumentState, Lifecycle
 from notebook_sync.core.limits import Limits
+from notebook_sync.core.narrow_ids import NarrowIds
 from notebook_sync.core.people import People
 from notebook_sync.core.replica import DamagedReplica, Replica
+from notebook_sync.core.state_vector import decode_state_vector
 from notebook_sync.core.update import Clocks, UpdateSummary, decode
 from notebook_sync.core.update_log import UpdateLog
 
@@ -61,6 +63,7 @@ class Document:
         self.replica = self._new_replica()
         self.log = UpdateLog(config.limits)
         self._clocks = Clocks()
+        self._narrow = NarrowIds()
         self._gapped: list[bytes] = []
         self._held_back: deque[tuple[int, bytes]] = deque()
         self._append_failures = 0
@@ -87,6 +90,11 @@ class Document:
         """The client ids of which the update brings structs that are new here."""
         return list(self._clocks.would_add(summary))
 
+    def doubles(self, new_clients: list[int]) -> bool:
+        """Whether this is the document's own content, come back under misread client ids."""
+        known = decode_state_vector(self._clocks.state_vector())
+        return self._narrow.suspect(client for client in new_clients if client not in known)
+
     def take(self, update: bytes, summary: UpdateSummary, source: ConnectionId | None, now: float) -> Taken:
         """An update from a client or the file: apply, pass on the bytes as they came, log them (rule 1)."""
         taken = self._apply(update, summary, source, now)
@@ -102,6 +110,7 @@ class Document:
             self.load_again(f"an update was half applied: {error}")
             return Taken.BROKEN
         added = self._clocks.add(summary)
+        self._narrow.know(summary.structs)
         if not self.whole:
             # Also what has all it builds on may be parked with what it builds on.
             if len(self._gapped) < self._limits.gapped_updates:
@@ -192,7 +201,9 @@ class Document:
         self._clocks = Clocks(limits=self._limits)
         self._gapped.clear()
         self._read_clocks(updates)
-        self._clocks.advance(self.replica.state_vector())
+        state_vector = self.replica.state_vector()
+        self._clocks.advance(state_vector)
+        self._narrow.know(decode_state_vector(state_vector))
 
     def _read_clocks(self, updates: list[bytes]) -> None:
         for update in updates:

@@ -325,6 +325,10 @@ class Room:
             self._out.append(Disconnect(connection, CLOSE_PROTOCOL, reason))
             return
         new_clients = self._document.would_add(summary)
+        if self._document.doubles(new_clients):
+            reason = "this client can't read client ids over 32 bits, and would double the content"
+            self._out.append(Disconnect(connection, CLOSE_PROTOCOL, reason))
+            return
         if not self._writes_as_itself(connection, connected, new_clients, now):
             connected.counted_refused(log.applied)
             return
