@@ -48,6 +48,8 @@ CASES = [
     Case("GET", f"api/contents/{NOTEBOOK}", ALL),
     Case("GET", f"api/contents/{NOTEBOOK}/checkpoints", ALL),
     Case("POST", f"api/contents/{NOTEBOOK}/checkpoints", EDITORS, (201,)),
+    Case("POST", "api/contents/.state/people.json/checkpoints", ORGANISERS, (201,)),
+    Case("POST", "api/contents/%2estate/people.json/checkpoints/checkpoint", ORGANISERS, (204,)),
     Case("PUT", f"api/contents/{GROUP}/new.txt", EDITORS, (201,), TEXT),
     Case("POST", f"api/contents/{GROUP}", EDITORS, (201,), {"type": "file"}),
     Case("PATCH", f"api/contents/{GROUP}/none.txt", EDITORS, (404,), {"path": f"{GROUP}/other.txt"}),
@@ -90,6 +92,8 @@ CASES = [
 async def test_every_endpoint(event: Event, role: str, jp_root_dir: Any) -> None:
     (jp_root_dir / "api" / "collaboration" / "session").mkdir(parents=True)
     (jp_root_dir / "api" / "sessions").mkdir()
+    (jp_root_dir / ".state").mkdir()
+    (jp_root_dir / ".state" / "people.json").write_text("{}")
     wrong = []
     async with event.browser(WHO[role]) as browser:
         for case in CASES:
