@@ -115,9 +115,10 @@ def test_a_copy_that_fails_leaves_nothing_half_done(
         raise OSError(28, "No space left on device")
 
     shutil.rmtree(notebooks / "data")
-    with monkeypatch.context() as patched, pytest.raises(ConfigError, match="No space left"):
+    with monkeypatch.context() as patched:
         patched.setattr("shutil.copy2", torn)
-        prepare(options)
+        with pytest.raises(ConfigError, match="No space left"):
+            prepare(options)
     assert list((options.root / GROUP).iterdir()) == []
     prepare(options)
     assert list(files(options.root / GROUP)) == ["one.ipynb"]
