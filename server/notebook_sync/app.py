@@ -27,7 +27,7 @@ from notebook_sync.adapters.redis_connection import connect, redacted
 from notebook_sync.adapters.redis_lease import RedisLeaseStore
 from notebook_sync.adapters.redis_ledger import RedisFileLedger
 from notebook_sync.adapters.redis_store import RedisUpdateStore
-from notebook_sync.core.errors import StoreUnavailable
+from notebook_sync.core.errors import DocumentEnded, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage, NodeId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member
@@ -198,7 +198,10 @@ class NotebookSync:
         """
         known = await self._store.find_document(key)
         document = known or await self._store.document_id(key)
-        lineage = await self._store.reserve(document, Lineage(secrets.token_hex(16)))
+        try:
+            lineage = await self._store.reserve(document, Lineage(secrets.token_hex(16)))
+        except DocumentEnded as error:
+            raise StoreUnavailable(f"{key.path} was deleted or overwritten a moment ago") from error
         return f"{lineage}.{self._mac(lineage)}", known is None
 
     def _mac(self, lineage: str) -> str:

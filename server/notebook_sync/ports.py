@@ -112,15 +112,21 @@ class UpdateStore(Protocol):
 
     async def rename(self, old: str, new: str) -> None:
         """The file or folder ``old`` is now ``new``: documents of all kinds at and below it follow;
-        one that was at ``new`` ends."""
+        one that was at ``new`` ends, if there is one that follows."""
         ...
 
     async def forget(self, path: str) -> None:
-        """The file or folder is deleted: its documents end. A file made there later is a new document."""
+        """The file or folder is deleted: its documents end. A file made there later is a new document.
+
+        One that has ended is loaded as None, takes no appends (``StaleHistory``) and no seed.
+        """
         ...
 
     async def reserve(self, document: DocumentId, proposal: Lineage) -> Lineage:
-        """The document's lineage; ``proposal`` becomes it if there is none yet (rule 20)."""
+        """The document's lineage; ``proposal`` becomes it if there is none yet (rule 20).
+
+        Raises ``DocumentEnded``.
+        """
         ...
 
     async def load(self, document: DocumentId) -> Loaded | NotSeeded | None:

@@ -16,7 +16,7 @@ from notebook_sync.adapters.log_chain import next_chain
 from notebook_sync.adapters.memory_store import MemoryStore
 from notebook_sync.adapters.redis_connection import connect
 from notebook_sync.adapters.redis_store import RedisUpdateStore
-from notebook_sync.core.errors import RoomError
+from notebook_sync.core.errors import DocumentEnded
 from notebook_sync.core.ids import (
     NOTEBOOK,
     DocumentId,
@@ -216,7 +216,7 @@ async def test_a_deleted_file_ends_its_documents(bench: Bench) -> None:
     assert not await bench.store.seed(document, lineage, generation, b"\0\0")
     assert isinstance(await bench.store.compact(document), NotCompacted)
     for ended in (document, never_seeded):
-        with pytest.raises(RoomError, match="ended"):
+        with pytest.raises(DocumentEnded):
             await bench.store.reserve(ended, new_lineage())
     again = await bench.store.document_id(key("d/a.ipynb"))
     assert again != document

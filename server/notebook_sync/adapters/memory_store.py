@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from notebook_sync.adapters.compaction import fold
 from notebook_sync.adapters.log_chain import START, next_chain
-from notebook_sync.core.errors import RoomError, StoreUnavailable
+from notebook_sync.core.errors import DocumentEnded, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, Generation, Lineage, NodeId
 from notebook_sync.core.limits import Limits
 from notebook_sync.ports import (
@@ -249,7 +249,7 @@ class MemoryStore:
         await self.faults.before()
         stored = self._documents[document]
         if stored.ended:
-            raise RoomError(f"{document}: the document has ended, its file was deleted: open it again")
+            raise DocumentEnded(f"{document}: this document has ended, its file is gone")
         stored.lineage = stored.lineage or proposal
         self.faults.after()
         return stored.lineage

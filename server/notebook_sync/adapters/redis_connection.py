@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import redis.asyncio
 from redis import exceptions
 
-from notebook_sync.core.errors import ConfigError, CorruptRecord, RoomError, StoreUnavailable
+from notebook_sync.core.errors import ConfigError, CorruptRecord, DocumentEnded, StoreUnavailable
 from notebook_sync.core.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -320,8 +320,8 @@ PROGRAM_ERRORS = ("attempt to ", "bad argument", "Lua redis lib command argument
 class trouble(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads as a statement
     """Turns redis-py's errors about ``key`` into ours.
 
-    ``CorruptRecord`` when what is stored there is not what it should be, ``RoomError`` when the document
-    has ended, ``StoreUnavailable`` for all else: it passes, or somebody has to repair the server.
+    ``CorruptRecord`` when what is stored there is not what it should be, ``DocumentEnded`` when
+    it has ended, ``StoreUnavailable`` for all else: it passes, or somebody has to repair the server.
     """
 
     def __init__(self, key: str) -> None:
@@ -336,9 +336,7 @@ class trouble(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads as
     def _refused(self, error: exceptions.ResponseError) -> None:
         text = str(error)
         if text.startswith("ENDED"):
-            raise RoomError(
-                f"{self._key}: the document has ended, its file was deleted: open it again"
-            ) from error
+            raise DocumentEnded(f"{self._key}: this document has ended, its file is gone") from error
         if "WRONGTYPE" in text or text.startswith(("NEWER", "CHUNKGONE")):
             raise CorruptRecord(f"{self._key}: {text}") from error
         if "user_function" in text and any(sign in text for sign in PROGRAM_ERRORS):

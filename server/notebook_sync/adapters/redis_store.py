@@ -134,7 +134,7 @@ class RedisUpdateStore:
     # --- content ------------------------------------------------------------------------------
 
     async def reserve(self, document: DocumentId, proposal: Lineage) -> Lineage:
-        """See ``ports.UpdateStore``. Raises ``RoomError`` for a document that has ended."""
+        """See ``ports.UpdateStore``. Raises ``DocumentEnded``."""
         meta = self._keys(document).meta
         lineage = await call(self._redis, "jc1_reserve", [meta], proposal)
         with readable(meta):

@@ -7,6 +7,7 @@
     ├── RoomError                                                                 (radius: room)
     │   ├── StoreUnavailable     Redis does not answer or refuses for now
     │   ├── CorruptRecord        a record in Redis can't be read
+    │   ├── DocumentEnded        its file was deleted or overwritten: the path has, or gets, another document
     │   ├── FileUnavailable      the file can't be read or written
     │   │   ├── FileMissing
     │   │   ├── FileIsDirectory
@@ -40,6 +41,10 @@ class StoreUnavailable(RoomError):
 
 class CorruptRecord(RoomError):
     """A record in Redis can't be read; the message names the key and the sequence number."""
+
+
+class DocumentEnded(RoomError):
+    """The document's file was deleted or overwritten; ask for the path's document again."""
 
 
 class FileUnavailable(RoomError):

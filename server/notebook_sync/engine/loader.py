@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from notebook_sync.core import events as ev
 from notebook_sync.core.effects import Load
-from notebook_sync.core.errors import CorruptRecord, StoreUnavailable
+from notebook_sync.core.errors import CorruptRecord, DocumentEnded, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKind, Generation, Lineage
 from notebook_sync.ports import DocumentCodec, FileStore, Loaded, LogEntry, UpdateStore
 
@@ -55,7 +55,11 @@ class Loader:
             return opened(loaded)
         if load.state is None:
             raise CorruptRecord("the store lost a document whose replica here is damaged")
-        lineage = await self.store.reserve(document, load.lineage)
+        try:
+            lineage = await self.store.reserve(document, load.lineage)
+        except DocumentEnded:
+            # Deleted or overwritten, by this node or another: there is nothing to be stored any more.
+            return ev.LineageEnded(load.lineage)
         if lineage != load.lineage:
             return ev.LineageEnded(lineage)
         generation = Generation(self.new_id())

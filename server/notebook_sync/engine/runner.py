@@ -22,6 +22,7 @@ from notebook_sync.core import wire
 from notebook_sync.core.errors import (
     CollabError,
     ConfigError,
+    DocumentEnded,
     FileIsDirectory,
     FileMissing,
     FileOutsideRoot,
@@ -321,7 +322,7 @@ class RoomRunner:
                 self._checkpointer.document = self.document
                 await self._workshop.channel.subscribe(self.document, self._heard)
                 event = await self._workshop.loader.open(self.document, self.key.kind, self.key.path)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, DocumentEnded) as error:
                 failures += 1
                 log.warning("%s waits for the store: %s", self.key, error)
                 limits = self._workshop.limits
