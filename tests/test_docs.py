@@ -17,6 +17,8 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 README = (ROOT / "README.md").read_text()
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+FAULTS = (ROOT / "docs" / "failure-table.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 
 
@@ -61,6 +63,33 @@ def test_named_files_are_there(document: Path) -> None:
         r"`((?:core|engine|adapters|rest|server|docs)/[\w/.-]+\.\w+)`", document.read_text()
     ):
         assert any((place / path).is_file() for place in places), path
+
+
+def test_each_fault_names_its_test() -> None:
+    rows = re.findall(r"^\| (?!id|---|what was done).*\|$", FAULTS, re.MULTILINE)
+    assert len(rows) > 50
+    for row in rows:
+        assert "::" in row or "*planned*" in row.lower(), row
+
+
+def test_the_architecture_names_modules_that_exist() -> None:
+    package = ROOT / "server" / "notebook_sync"
+    for module in re.findall(r"`notebook_sync\.(\w+)`", ARCHITECTURE):
+        assert (package / module).is_dir() or (package / f"{module}.py").is_file(), module
+    for folder, module in re.findall(r"`(core|engine|adapters)\.(\w+)(?:\.\w+)*`", ARCHITECTURE):
+        assert (package / folder / f"{module}.py").is_file(), f"{folder}.{module}"
+    machines = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| [^|]*\|$", ARCHITECTURE, re.MULTILINE)
+    assert machines
+    for module in re.findall(r"`(\w+)`", " ".join(machines)):
+        assert (package / "core" / f"{module}.py").is_file(), module
+
+
+def test_every_decision_is_listed() -> None:
+    index = (ROOT / "docs" / "adr" / "README.md").read_text()
+    for path in (ROOT / "docs" / "adr").glob("0*.md"):
+        assert f"]({path.name})" in index, path.name
+        headings = re.findall(r"^## (.+)$", path.read_text(), re.MULTILINE)
+        assert headings[:3] == ["Context", "Decision", "Consequences"], path.name
 
 
 def test_make_targets_exist() -> None:
