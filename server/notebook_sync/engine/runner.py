@@ -325,6 +325,7 @@ class RoomRunner:
             except (StoreUnavailable, DocumentEnded) as error:
                 failures += 1
                 log.warning("%s waits for the store: %s", self.key, error)
+                await self._workshop.channel.unsubscribe(self.document)  # the next try may find another id
                 limits = self._workshop.limits
                 await asyncio.sleep(
                     backoff(
