@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from notebook_sync.core import events as ev
 from notebook_sync.core.ids import DocumentKey
+from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.engine.runner import CLOSE_MISSING, RoomRunner, Told, Workshop
 
 CLOSE_GOING_AWAY = 1001
@@ -76,7 +77,9 @@ class Registry:
         runners = list(self._runners.values())
         if not runners:
             return
-        saves = asyncio.gather(*(runner.save() for runner in runners if runner.room.state != "loading"))
+        saves = asyncio.gather(
+            *(runner.save() for runner in runners if runner.room.state is not DocumentState.LOADING)
+        )
         await asyncio.wait([saves], timeout=deadline / 2)
         for runner in runners:
             runner.post(ev.CloseAsked(CLOSE_GOING_AWAY, "the server is shutting down"))

@@ -326,12 +326,7 @@ class RoomRunner:
                 failures += 1
                 log.warning("%s waits for the store: %s", self.key, error)
                 await self._workshop.channel.unsubscribe(self.document)  # the next try may find another id
-                limits = self._workshop.limits
-                await asyncio.sleep(
-                    backoff(
-                        failures, limits.append_retry_first, limits.append_retry_most, self._workshop.jitter()
-                    )
-                )
+                await self._pause(failures)
             except RoomError as error:
                 log.info("%s can't be opened: %s", self.key, error)
                 self._load_failed(error)
@@ -341,6 +336,12 @@ class RoomRunner:
                 self.post(event)
                 self._opened.set_result(None)
                 return
+
+    async def _pause(self, failures: int) -> None:
+        """Wait for a store that was away ``failures`` times in a row."""
+        limits, jitter = self._workshop.limits, self._workshop.jitter()
+        wait = backoff(failures, limits.append_retry_first, limits.append_retry_most, jitter)
+        await asyncio.sleep(wait)
 
     def _load_failed(self, error: BaseException) -> None:
         if not self._opened.done():
@@ -356,12 +357,7 @@ class RoomRunner:
                 self.post(await self._workshop.loader.load_again(self.document, load))
             except StoreUnavailable:
                 failures += 1
-                limits = self._workshop.limits
-                await asyncio.sleep(
-                    backoff(
-                        failures, limits.append_retry_first, limits.append_retry_most, self._workshop.jitter()
-                    )
-                )
+                await self._pause(failures)
             else:
                 return
 
