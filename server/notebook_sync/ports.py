@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -150,6 +150,122 @@ class UpdateStore(Protocol):
 
     async def compact(self, document: DocumentId) -> Compacted | NotCompacted:
         """Fold the log into a new snapshot, only from the store's own bytes (rule 6)."""
+        ...
+
+
+# --- this server's own disk ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LocalHead:
+    """What is kept of a document on this disk, without its content.
+
+    ``path`` and ``kind`` as last known here. ``cursor``: the place in the store's log up to which the
+    copy has everything; None while the store never had it. ``provisional``: opened while the store was
+    away, so the store may turn out to have another history for this path (rule 9).
+    """
+
+    document: DocumentId
+    lineage: Lineage
+    key: DocumentKey
+    cursor: Cursor | None
+    provisional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCopy:
+    """``updates``: the snapshots, then the journals, of all servers that used this disk; v1 updates in
+    an order in which they can be applied. ``damaged``: sentences about what could not be read and was
+    set aside, for the log."""
+
+    head: LocalHead
+    updates: tuple[bytes, ...]
+    damaged: tuple[str, ...] = ()
+
+
+class LocalCopies(Protocol):
+    """A snapshot and a journal of each document on this server's disk (rules 8, 9, 15, 27), keyed by
+    document and lineage, never by path (rule 19). Everything is fsynced when a call returns, files are
+    0600, and snapshots and records carry checksums: a torn tail is cut off, never served.
+
+    Several servers may share the directory: each writes its own files, and reads those of all.
+    All calls raise ``LocalDiskFailed`` when the disk refuses (full, read-only, gone).
+    """
+
+    async def keep(self, head: LocalHead, state: bytes, upto: int) -> None:
+        """Replace this server's snapshot by ``state`` (one v1 update), atomically; journal records with
+        positions up to ``upto`` are in it and may go, and so may the files of servers that have ended
+        and whose content ``find`` has returned to this server (``state`` has it)."""
+        ...
+
+    async def record(
+        self, document: DocumentId, lineage: Lineage, records: Sequence[tuple[int, bytes]]
+    ) -> None:
+        """Append (position, update) records to this server's journal. Records of all documents that are
+        waiting at the same moment share a turn of the writing thread."""
+        ...
+
+    async def journal_size(self, document: DocumentId, lineage: Lineage) -> int:
+        """Bytes in this server's journal of the document."""
+        ...
+
+    async def find(self, document: DocumentId) -> LocalCopy | None:
+        """What is kept of the document, of the lineage that was kept last; None if nothing is."""
+        ...
+
+    async def find_path(self, key: DocumentKey) -> LocalHead | None:
+        """The document that was last known at this path."""
+        ...
+
+    async def heads(self) -> tuple[LocalHead, ...]:
+        """All documents of which something is kept."""
+        ...
+
+    async def renamed(self, old: str, new: str) -> None:
+        """Documents at and below the path ``old`` are at ``new`` now; what was at ``new`` is forgotten."""
+        ...
+
+    async def forget(self, document: DocumentId) -> None:
+        """The document has ended: nothing of it is kept."""
+        ...
+
+
+# --- versions -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A restore point. ``id`` sorts by time; ``at`` is seconds since 1970; ``reason`` is one of the words
+    schedule, merge, restore, checkpoint, put, lineage, shrink; ``by`` a person's display name or ""; ``note``
+    a sentence for people; ``size`` of the content in bytes."""
+
+    id: str
+    at: float
+    reason: str
+    by: str
+    note: str
+    digest: str
+    size: int
+
+
+class VersionStore(Protocol):
+    """Earlier contents of documents, as file content (for notebooks: ipynb), bounded by number and size
+    and thinned by age. Raises ``LocalDiskFailed`` when the disk refuses."""
+
+    async def add(
+        self, document: DocumentId, path: str, data: bytes, *, reason: str, by: str = "", note: str = ""
+    ) -> Version:
+        """Keep ``data``. When the newest version has the same content, that one is returned and nothing
+        is written. Old ones go by ``Limits``; one that a notice named (reason merge, lineage or shrink)
+        goes last."""
+        ...
+
+    async def list(self, document: DocumentId) -> tuple[Version, ...]:
+        """Newest first."""
+        ...
+
+    async def read(self, document: DocumentId, version: str) -> bytes | None:
+        """The content; None if there is no such version (any more)."""
         ...
 
 

@@ -8,6 +8,7 @@
     │   ├── StoreUnavailable     Redis does not answer or refuses for now
     │   ├── CorruptRecord        a record in Redis can't be read
     │   ├── DocumentEnded        its file was deleted or overwritten: the path has, or gets, another document
+    │   ├── LocalDiskFailed      this server's own disk refuses: full, read-only, gone
     │   ├── FileUnavailable      the file can't be read or written
     │   │   ├── FileMissing
     │   │   ├── FileIsDirectory
@@ -45,6 +46,10 @@ class CorruptRecord(RoomError):
 
 class DocumentEnded(RoomError):
     """The document's file was deleted or overwritten; ask for the path's document again."""
+
+
+class LocalDiskFailed(RoomError):
+    """This server's own disk (``state_dir``) refuses: full, read-only, gone. The message says which file."""
 
 
 class FileUnavailable(RoomError):
