@@ -38,6 +38,11 @@ async def each(pause: float, seconds: float, act: Callable[[], Awaitable[None]])
         await asyncio.sleep(pause)
 
 
+async def lasting(seconds: float) -> None:
+    """Let a fault last for so long. Never for waiting until something has happened."""
+    await asyncio.sleep(max(0.0, seconds))
+
+
 def eventually(probe: Callable[[], T], *, timeout: float = 30.0, what: str = "the condition") -> T:
     """Ask ``probe`` until it answers something true, and return that.
 
