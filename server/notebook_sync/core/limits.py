@@ -44,7 +44,15 @@ class Limits:
     append_batch_updates: int = 200
     append_batch_bytes: int = 4 * MIB
     pending_window_bytes: int = 256 * MIB
-    """Updates not yet in Redis; above it they are replaced by one update of the same content."""
+    """Updates not yet in Redis, or not yet on this disk; above it they are replaced by one update of the
+    same content (rule 27)."""
+    journal_patience: float = 2.0
+    """How long acknowledgements wait for this server's own disk while the store has the update."""
+    journal_retry_first: float = 0.2
+    journal_retry_most: float = 5.0
+    """After this server's own disk refused."""
+    copy_write_factor: int = 16
+    """A snapshot on this disk may be this many times as big as what changed since the last one."""
     recent_chain_values: int = 512
     """Chain values of the newest log entries that a room remembers to notice a rolled-back log."""
     gapped_updates: int = 1_000
@@ -62,6 +70,9 @@ class Limits:
     snapshot_chunk: int = 4 * MIB
     log_page: int = 1 * MIB
     """Log entries are read in pages of about this size, so that Redis serves others in between."""
+    recovery_window: float = 10.0
+    """How long no document is founded from its file after a shared Redis lost everything, was started again
+    or taken over, so that servers that know more can say so (rule 8)."""
     ended_keep: float = 30 * 24 * 3600.0
     """How long the store keeps a document whose file was deleted."""
     redis_connections: int = 32
@@ -94,8 +105,9 @@ class Limits:
     cleanup_retry: float = 1.0
     """How long a room that still has to store or save something waits before it looks again."""
 
-    presence_ttl: float = 30.0
-    presence_announce_interval: float = 15.0
+    presence_ttl: float = 12.0
+    """People of another server that was not heard of for this long are gone."""
+    presence_announce_interval: float = 4.0
     awareness_delay: float = 0.05
     """How long awareness is gathered before it goes to other nodes."""
     gap_patience: float = 0.05
@@ -117,3 +129,24 @@ class Limits:
     """The pause before a Valkey that ended again and again is started again."""
     lease_ttl: float = 10.0
     shutdown_timeout: float = 20.0
+
+    version_interval: float = 600.0
+    """A document that is being edited gets a restore point this often."""
+    versions_kept: int = 100
+    """Versions of one document; above it the one goes that is least missed."""
+    versions_bytes: int = 256 * MIB
+    """Bytes of the contents of one document's versions, before compression; the newest always stays."""
+    version_dense: float = 3600.0
+    """All versions younger than this stay."""
+    version_day: float = 24 * 3600.0
+    """Younger than this, one version for each ``version_spacing_day`` stays."""
+    version_spacing_day: float = 600.0
+    version_spacing: float = 24 * 3600.0
+    """Older ones: one for each such time, until ``version_age``."""
+    version_age: float = 30 * 24 * 3600.0
+    restore_wait: float = 10.0
+    """How long a restore may take to reach the store before its lease is left to expire."""
+    put_bases: int = 256
+    """How many contents that people last read or wrote are remembered as bases for a later PUT."""
+    put_base_bytes: int = 64 * MIB
+    """Bytes of those contents together, in slim form; the oldest go."""
