@@ -98,12 +98,36 @@ class NotCompacted:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Which store answers (rules 3 and 8).
+
+    ``incarnation``: random, another one once everything was lost (FLUSHALL, a Redis that came back
+    empty). ``run_id``: another one after each restart or failover, "" when the store does not say it.
+    ``recovering``: seconds for which nobody may reserve or seed from a file, because servers that know
+    more are still to say so; 0.0 when recovery is over.
+    """
+
+    incarnation: str
+    run_id: str
+    recovering: float
+
+
 class UpdateStore(Protocol):
     """The log of each document. Raises ``StoreUnavailable`` when Redis is away or refuses for now,
     ``CorruptRecord`` when a record can't be read; the caller may repeat any call (all are idempotent)."""
 
-    async def document_id(self, key: DocumentKey) -> DocumentId:
-        """The id of the document at ``key``, made if there is none."""
+    async def attend(self) -> Attendance:
+        """Which store this is, and whether it recovers. Ask after each new connection, and before a
+        document that the store does not have is reserved or seeded from its file."""
+        ...
+
+    async def document_id(self, key: DocumentKey, proposal: DocumentId | None = None) -> DocumentId:
+        """The id of the document at ``key``, made if there is none.
+
+        ``proposal``: the id that it had before the store lost it. It is taken if the path has none,
+        that document has not ended, and it is not at another path; see what is returned.
+        """
         ...
 
     async def find_document(self, key: DocumentKey) -> DocumentId | None:

@@ -57,7 +57,7 @@ async def test_down_nothing_is_done_and_nothing_is_lost() -> None:
         store.compact(D),
         store.document_id(DocumentKey(NOTEBOOK, "a")),
         store.rename("a", "b"),
-        store.incarnation(),
+        store.attend(),
     ):
         with pytest.raises(StoreUnavailable):
             await ask
@@ -89,12 +89,12 @@ async def test_a_lost_answer_was_done_all_the_same() -> None:
 async def test_rolled_back_it_is_another_and_old_cursors_are_no_place_in_it() -> None:
     store = MemoryStore()
     await seeded(store)
-    before = await store.incarnation()
+    before = await store.attend()
     for number in range(1, 6):
         last = await store.append(D, batch(number))
     assert isinstance(last, Appended)
     store.rollback(D, 3)
-    assert await store.incarnation() != before
+    assert (await store.attend()).run_id != before.run_id
     assert await store.since(D, Cursor(G, last.seq, last.chain)) == Trimmed()
     for number in range(1, 4):
         await store.append(D, Batch(L, G, THERE, number, (b"\0\0",)))

@@ -137,7 +137,7 @@ async def use_all(url: str, namespace: str) -> None:
         batch = Batch(lineage, Generation("2" * 32), HERE, 1, (b"\x00\x00",))
         assert isinstance(await store.append(document, batch), Appended)
         assert await store.compact(document) == Compacted(1)
-        assert await store.incarnation()
+        assert (await store.attend()).run_id
         leases, ledger = RedisLeaseStore(redis, namespace), RedisFileLedger(redis, namespace)
         assert isinstance(await leases.acquire(document, "file", HERE, 1.0), LeaseGranted)
         await leases.release(document, "file", HERE)

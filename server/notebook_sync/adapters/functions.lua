@@ -13,7 +13,8 @@
 --   files  hash: "<folder>:digest", "<folder>:base", "<folder>:intents" (a line each, newest first)
 --   snap:<id>:<k>  the parts of an immutable snapshot
 -- Per namespace: paths (hash, "<path>\0<kind>" -> D), order (sorted set of the same, for "at and below"),
--- ending (set of D whose end is still to be marked).
+-- places (hash, D -> "<path>\0<kind>"), ending (set of D whose end is still to be marked),
+-- sentinel (hash: incarnation, run_id, until (ms), window (ms); rules 3 and 8).
 --
 -- chain' = the first 16 hex digits of sha1(chain .. node .. updates): Lua here has no sha256.
 -- Function names carry the version (rule 26); a document written by a newer one is refused.
@@ -26,6 +27,12 @@ local PAGE_ENTRIES = 16
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- Another one after each restart and failover; '' where INFO is forbidden.
+local function run_id()
+  local info = redis.pcall('INFO', 'server')
+  return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
 end
 
 -- HMGET, and an error when the document was written by a newer version.
@@ -251,13 +258,37 @@ local function finish(keys, args)
   return meta[1] and meta or {}
 end
 
--- KEYS paths, order; ARGV member, proposal. The id of the document, the proposal if there was none.
+-- KEYS sentinel; ARGV proposal, milliseconds that recovery lasts. Notices that everything was lost, or
+-- that this Redis was started again or took over. {incarnation, run id, milliseconds of recovery left}.
+local function attend(keys, args)
+  local now, run, window = now_ms(), run_id(), tonumber(args[2])
+  local known = redis.call('HMGET', keys[1], 'incarnation', 'run_id', 'until', 'window')
+  if known[1] and known[2] == run then
+    local longest = now + tonumber(known[4])
+    -- Farther off than it ever was: the server's clock was set back, so the wait would not end.
+    if tonumber(known[3]) > longest then
+      redis.call('HSET', keys[1], 'until', longest)
+      known[3] = longest
+    end
+    return { known[1], run, math.max(0, tonumber(known[3]) - now) }
+  end
+  local incarnation = known[1] or args[1]
+  redis.call('HSET', keys[1], 'incarnation', incarnation, 'run_id', run, 'until', now + window, 'window', window)
+  return { incarnation, run, window }
+end
+
+-- KEYS paths, order, places; ARGV member, a new id, the id it had before it was lost ('' if none).
+-- The id of the document at a path. Its former one only if that is at no other path (a server may know
+-- only an older path of it).
 local function document(keys, args)
   local found = redis.call('HGET', keys[1], args[1])
   if found then return found end
-  redis.call('HSET', keys[1], args[1], args[2])
+  local id = args[2]
+  if args[3] ~= '' and redis.call('HEXISTS', keys[3], args[3]) == 0 then id = args[3] end
+  redis.call('HSET', keys[1], args[1], id)
+  redis.call('HSET', keys[3], id, args[1])
   redis.call('ZADD', keys[2], 0, args[1])
-  return args[2]
+  return id
 end
 
 -- The members of all kinds at and below a path.
@@ -269,7 +300,7 @@ local function under(order, path)
   return found
 end
 
--- KEYS paths, order, ending; ARGV old path, new path ('' to forget). Moves what is at and below a path;
+-- KEYS paths, order, ending, places; ARGV old path, new path ('' to forget). Moves what is at and below a path;
 -- what was at the new one ends. Nothing at the old one: nothing is done, so a repeat is harmless.
 -- All documents whose end is still to be marked.
 local function move(keys, args)
@@ -278,6 +309,7 @@ local function move(keys, args)
   local function take(member)
     local id = redis.call('HGET', keys[1], member)
     redis.call('HDEL', keys[1], member)
+    redis.call('HDEL', keys[4], id)
     redis.call('ZREM', keys[2], member)
     return id
   end
@@ -290,6 +322,7 @@ local function move(keys, args)
       redis.call('SADD', keys[3], entry[2])
     else
       redis.call('HSET', keys[1], new .. entry[1], entry[2])
+      redis.call('HSET', keys[4], entry[2], new .. entry[1])
       redis.call('ZADD', keys[2], 0, new .. entry[1])
     end
   end
@@ -349,6 +382,7 @@ redis.register_function('jc1_compact_begin', compact_begin)
 redis.register_function('jc1_compact', compact)
 redis.register_function('jc1_compact_end', compact_end)
 redis.register_function('jc1_finish', finish)
+redis.register_function('jc1_attend', attend)
 redis.register_function('jc1_document', document)
 redis.register_function('jc1_move', move)
 redis.register_function('jc1_lease', lease)

@@ -20,6 +20,7 @@ from notebook_sync.core.ids import DocumentId, DocumentKey, Generation, Lineage,
 from notebook_sync.core.limits import Limits
 from notebook_sync.ports import (
     Appended,
+    Attendance,
     AwarenessPublished,
     Batch,
     ChannelEvent,
@@ -152,6 +153,13 @@ class _Document:
     trims: list[tuple[int, float]] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Sentinel:
+    incarnation: str
+    run_id: str
+    until: float
+
+
 class MemoryStore:
     """See ``ports.UpdateStore``.
 
@@ -159,8 +167,9 @@ class MemoryStore:
         channel: hears of appends.
         limits: ``compact_keep`` counts.
         now: the store's clock, seconds.
+        recovery_window: seconds that recovery lasts after a loss or a restart.
 
-    ``faults`` breaks it on purpose.
+    ``faults``, ``flush``, ``restart`` and ``rollback`` break it on purpose.
     """
 
     def __init__(
@@ -168,14 +177,19 @@ class MemoryStore:
         channel: MemoryChannel | None = None,
         limits: Limits | None = None,
         now: Callable[[], float] = time.monotonic,
+        *,
+        recovery_window: float = 0.0,
     ) -> None:
         self.faults = Faults()
+        self.run_id = "run-1"
+        self._recovery_window = recovery_window
         self._channel = channel
         self._limits = limits or Limits()
         self._now = now
         self._ids = itertools.count(1)
         self._incarnations = itertools.count(1)
-        self._incarnation = next(self._incarnations)
+        self._runs = itertools.count(2)
+        self._sentinel: _Sentinel | None = None
         self._index: dict[DocumentKey, DocumentId] = {}
         self._documents: dict[DocumentId, _Document] = defaultdict(_Document)
 
@@ -185,7 +199,11 @@ class MemoryStore:
         """Lose everything, as FLUSHALL does."""
         self._index.clear()
         self._documents.clear()
-        self._incarnation = next(self._incarnations)
+        self._sentinel = None
+
+    def restart(self) -> None:
+        """Be another run of the server on the same data, as after a restart."""
+        self.run_id = f"run-{next(self._runs)}"
 
     def rollback(self, document: DocumentId, to_seq: int) -> None:
         """Lose the newest entries of a document, as a restart from an older file does (rule 3).
@@ -199,21 +217,30 @@ class MemoryStore:
         at_end = [entry.chain for entry in stored.log if entry.seq == to_seq]
         stored.seq, stored.chain = to_seq, at_end[0] if at_end else stored.snapshot_at[1]
         stored.numbers = {node: last for node, last in stored.numbers.items() if last[1].seq <= to_seq}
-        self._incarnation = next(self._incarnations)
+        self.restart()
 
-    async def incarnation(self) -> str:
-        """Which store this is: another one after ``flush`` or ``rollback``."""
+    async def attend(self) -> Attendance:
+        """See ``ports.UpdateStore``."""
         await self.faults.before()
-        return str(self._incarnation)
+        now, known = self._now(), self._sentinel
+        if known is None or known.run_id != self.run_id:
+            incarnation = known.incarnation if known else f"incarnation-{next(self._incarnations)}"
+            known = self._sentinel = _Sentinel(incarnation, self.run_id, now + self._recovery_window)
+        # A clock that was set back must not make recovery last longer than its window.
+        known.until = min(known.until, now + self._recovery_window)
+        self.faults.after()
+        return Attendance(known.incarnation, known.run_id, max(0.0, known.until - now))
 
     # --- names --------------------------------------------------------------------------------
 
-    async def document_id(self, key: DocumentKey) -> DocumentId:
+    async def document_id(self, key: DocumentKey, proposal: DocumentId | None = None) -> DocumentId:
         """See ``ports.UpdateStore``."""
         await self.faults.before()
         found = self._index.get(key)
         if found is None:
-            found = self._index[key] = DocumentId(f"{next(self._ids):032x}")
+            taken = proposal is None or proposal in self._index.values() or self._documents[proposal].ended
+            found = DocumentId(f"{next(self._ids):032x}") if taken or proposal is None else proposal
+            self._index[key] = found
         self.faults.after()
         return found
 

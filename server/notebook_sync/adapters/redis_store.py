@@ -27,6 +27,7 @@ from notebook_sync.core.ids import DocumentId, DocumentKey, Generation, Lineage
 from notebook_sync.core.limits import Limits
 from notebook_sync.ports import (
     Appended,
+    Attendance,
     Batch,
     Compacted,
     Cursor,
@@ -44,11 +45,28 @@ LOAD_TRIES = 5
 
 
 class RedisUpdateStore:
-    """``redis`` is a checked client (``redis_connection.connect``); ``executor`` runs compaction, off the
-    loop: a process, because it holds the interpreter's lock."""
+    """See ``ports.UpdateStore``.
 
-    def __init__(self, redis: Redis, namespace: str, limits: Limits, executor: Executor) -> None:
+    Args:
+        redis: a checked client (``redis_connection.connect``).
+        namespace: servers with the same one share documents.
+        limits: sizes and times.
+        executor: runs compaction, off the loop: a process, because it holds the interpreter's lock.
+        recovery_window: seconds that recovery lasts after a loss or a restart: ``Limits.recovery_window``
+            for a Redis that servers share, 0 for the embedded one, whose server knows all there is to know.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        namespace: str,
+        limits: Limits,
+        executor: Executor,
+        *,
+        recovery_window: float = 0.0,
+    ) -> None:
         check_namespace(namespace)
+        self._recovery_window = recovery_window
         self._redis = redis
         self._namespace = namespace
         self._limits = limits
@@ -60,33 +78,30 @@ class RedisUpdateStore:
     def _index(self, name: str) -> str:
         return f"jc:{self._namespace}:{{index}}:{name}"
 
-    async def incarnation(self) -> str:
-        """Which Redis this is: another one after a restart, FLUSHALL, or a move to another server.
-
-        Raises ``StoreUnavailable``.
-        """
-        sentinel = self._index("sentinel")
-        with trouble(sentinel):
-            await self._redis.set(sentinel, secrets.token_hex(16), nx=True)
-            stored = await run(self._redis, "GET", sentinel)
-            info = await self._redis.info("server")
+    async def attend(self) -> Attendance:
+        """See ``ports.UpdateStore``."""
+        sentinel, window = self._index("sentinel"), int(self._recovery_window * 1000)
+        answer = await call(self._redis, "jc1_attend", [sentinel], secrets.token_hex(16), window)
         with readable(sentinel):
-            return f"{info.get('run_id', '')}:{stored.decode()}"
+            return Attendance(answer[0].decode(), answer[1].decode(), int(answer[2]) / 1000)
 
     # --- names --------------------------------------------------------------------------------
 
-    async def document_id(self, key: DocumentKey) -> DocumentId:
+    async def document_id(self, key: DocumentKey, proposal: DocumentId | None = None) -> DocumentId:
         """See ``ports.UpdateStore``."""
-        paths = self._index("paths")
+        index = [self._index(name) for name in ("paths", "order", "places")]
+        if proposal is not None and await self._has_ended(proposal):
+            proposal = None
         found = await call(
-            self._redis,
-            "jc1_document",
-            [paths, self._index("order")],
-            index_member(key),
-            secrets.token_hex(16),
+            self._redis, "jc1_document", index, index_member(key), secrets.token_hex(16), proposal or ""
         )
-        with readable(paths):
+        with readable(index[0]):
             return DocumentId(found.decode())
+
+    async def _has_ended(self, document: DocumentId) -> bool:
+        meta = self._keys(document).meta
+        with trouble(meta):
+            return await run(self._redis, "HGET", meta, "ended") is not None
 
     async def find_document(self, key: DocumentKey) -> DocumentId | None:
         """See ``ports.UpdateStore``."""
@@ -109,6 +124,7 @@ class RedisUpdateStore:
         ending = self._index("ending")
         keys = [self._index("paths"), self._index("order"), ending]
         # Also what an earlier call could not mark: it died, or Redis did.
+        keys.append(self._index("places"))
         for raw in await call(self._redis, "jc1_move", keys, path_name(old), path_name(new)):
             with readable(ending):
                 document = DocumentId(raw.decode())
