@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from jupyter_collab_ext.simulated import frames
 from jupyter_collab_ext.simulated.browser import Browser, quote_path
+from jupyter_collab_ext.simulated.own_edits import OwnEdits
 
 GLOBAL_AWARENESS = "JupyterLab:globalAwareness"
 MAX_OUTBOX = 100_000
@@ -134,6 +135,7 @@ class CollabClient:
         """Sync frames 1 (step 2) and 2 (update) sent on this connection: what ``stored`` counts."""
         self.stored = 0
         """How many of them the server said are stored."""
+        self.own_edits = OwnEdits()
         self._kind = (format, type)
         self._wants = wants
         self._reconnect = reconnect
@@ -296,6 +298,7 @@ class CollabClient:
     async def _converse(self, socket: ClientConnection) -> None:
         self.traffic.connections += 1
         self.sync_frames_sent = self.stored = 0
+        self.own_edits.connected()
         self._last_heard = asyncio.get_running_loop().time()
         self._outbox = asyncio.Queue(MAX_OUTBOX)
         self._socket = socket
@@ -364,7 +367,7 @@ class CollabClient:
             return
         match frame:
             case frames.SyncStep1(state_vector):
-                self._send_sync(frames.sync_step2(self.doc.get_update(state_vector)))
+                self._send_sync(frames.sync_step2(self.doc.get_update(state_vector)), everything=True)
             case frames.SyncStep2(update):
                 self._apply(update)
                 self._mark_synced()
@@ -392,6 +395,7 @@ class CollabClient:
         match said:
             case {"type": "stored", "n": int(n)}:
                 self.stored = n
+                self.own_edits.acknowledged(n, said.get("refused"))
             case {"type": "save", "responseTo": int(number), "status": str(status)}:
                 answer = self._saves.get(number)
                 if answer is not None and not answer.done():
@@ -410,14 +414,19 @@ class CollabClient:
             self._on_remote(self)
 
     def _on_transaction(self, event: TransactionEvent) -> None:
-        if not self._applying and self._outbox is not None:
-            update = event.update
-            if update != frames.EMPTY_UPDATE:
-                self._send_sync(frames.sync_update(update))
+        if self._applying:
+            return
+        update = event.update
+        if update == frames.EMPTY_UPDATE:
+            return
+        self.own_edits.made += 1
+        if self._outbox is not None:
+            self._send_sync(frames.sync_update(update))
 
-    def _send_sync(self, frame: bytes) -> None:
+    def _send_sync(self, frame: bytes, *, everything: bool = False) -> None:
         if self.send(frame):
             self.sync_frames_sent += 1
+            self.own_edits.sent(self.sync_frames_sent, everything=everything)
 
     def _announce(self) -> None:
         self._awareness_clock += 1

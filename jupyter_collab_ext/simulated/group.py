@@ -26,7 +26,8 @@ class Group:
     connect them, and takes them off at the end; await ``until_synced()`` before you let them work.
 
     ``browsers``: one for each person, writers first; a browser may serve several. The last
-    ``watchers`` of them only watch, as a tutor does. Everything random comes from ``seed``.
+    ``watchers`` of them only watch, as a tutor does. ``habits``: of all writers, or of each in turn.
+    Everything random comes from ``seed``.
     ``on_remote`` and ``on_key`` are passed on to clients and persons, for measuring.
     """
 
@@ -37,7 +38,7 @@ class Group:
         *,
         seed: int,
         watchers: int = 1,
-        habits: Habits | None = None,
+        habits: Habits | Sequence[Habits] | None = None,
         wants: tuple[str, ...] = (),
         on_remote: Callable[[CollabClient], None] | None = None,
         on_key: Callable[[Person], None] | None = None,
@@ -52,7 +53,7 @@ class Group:
             self._client(browser, NAMES[number % len(NAMES)]) for number, browser in enumerate(browsers)
         ]
         self.people = [
-            self._person(client, number, habits, on_key)
+            self._person(client, number, _habits_of(number, habits), on_key)
             for number, client in enumerate(self.clients[: len(self.clients) - watchers])
         ]
 
@@ -149,6 +150,10 @@ class Group:
         """Wait until the server acknowledged every sync frame of every client (those that asked for it)."""
         async with asyncio.timeout(within):
             await _until(lambda: all(client.stored >= client.sync_frames_sent for client in self.clients))
+
+
+def _habits_of(number: int, habits: Habits | Sequence[Habits] | None) -> Habits | None:
+    return habits if habits is None or isinstance(habits, Habits) else habits[number % len(habits)]
 
 
 async def _until(condition: Callable[[], bool]) -> None:

@@ -26,12 +26,14 @@ def token(kind: str, person: int, number: int) -> str:
 
 @dataclass(slots=True)
 class Written:
-    """One word's life; times are the writer's ``time.monotonic()``."""
+    """One word's life; times are the writer's ``time.monotonic()``. It is stored once the writer's client
+    has ``edits`` of its edits stored."""
 
     token: str
     person: int
     finished: float
     deleted: float | None = None
+    edits: int = 0
 
 
 class TokenLog:
@@ -40,9 +42,9 @@ class TokenLog:
     def __init__(self) -> None:
         self._words: dict[str, Written] = {}
 
-    def wrote(self, word: str, person: int, now: float) -> None:
-        """``word`` is complete in its writer's document."""
-        self._words[word] = Written(word, person, now)
+    def wrote(self, word: str, person: int, now: float, edits: int = 0) -> None:
+        """``word`` is complete in its writer's document, with ``edits`` edits made there so far."""
+        self._words[word] = Written(word, person, now, edits=edits)
 
     def deleted(self, word: str, now: float) -> None:
         """Its writer begins to take ``word`` away; unknown words are ignored."""

@@ -157,7 +157,7 @@ class Person:
         def last_key() -> None:
             press("\n")()
             self.deeds.words += 1
-            self._log.wrote(word, self.number, time.monotonic())
+            self._log.wrote(word, self.number, time.monotonic(), self.client.own_edits.made)
             self._remember((caret, word))
 
         self._keys.extend(press(letter) for letter in word)
@@ -252,7 +252,7 @@ class Person:
         def wrote(word: str, write: Callable[[edits.Cell, str], None], text: str) -> Callable[[], None]:
             def happen() -> None:
                 write(cell, text)
-                self._log.wrote(word, self.number, time.monotonic())
+                self._log.wrote(word, self.number, time.monotonic(), self.client.own_edits.made)
 
             return happen
 
