@@ -150,3 +150,16 @@ class Limits:
     """How many contents that people last read or wrote are remembered as bases for a later PUT."""
     put_base_bytes: int = 64 * MIB
     """Bytes of those contents together, in slim form; the oldest go."""
+
+    sockets_per_person: int = 100
+    """Open websockets of one person, of all kinds; one more handshake is answered with 429."""
+    frames_per_second: float = 400.0
+    """Messages that one person's sockets to documents may send on and on; what comes faster waits."""
+    frames_at_once: int = 4_000
+    """How many of them may come at once, as after a time offline."""
+    frame_bytes_per_second: float = 8.0 * MIB
+    frame_bytes_at_once: int = 256 * MIB
+    join_failures_per_minute: float = 30.0
+    """Links and passwords that are none, from one address; above it 429 until the minute is over."""
+    addresses_remembered: int = 10_000
+    """Addresses and people whose pace is kept in mind; above it the ones longest quiet are forgotten."""
