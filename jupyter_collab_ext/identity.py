@@ -17,7 +17,8 @@ from jupyter_collab_ext import gate
 from jupyter_collab_ext.authorizer import PeopleAuthorizer
 from jupyter_collab_ext.colours import pick
 from jupyter_collab_ext.links import Links
-from jupyter_collab_ext.people import Person, Roster, load, new_roster
+from jupyter_collab_ext.people import Person, Roster, new_roster
+from jupyter_collab_ext.people_file import load
 from notebook_sync.core.errors import ConfigError
 from notebook_sync.core.ids import UserId
 from notebook_sync.core.roles import Member, Role

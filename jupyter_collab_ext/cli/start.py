@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from jupyter_collab_ext import people
+from jupyter_collab_ext import people_file
 from jupyter_collab_ext.cli import folders, screen
 from jupyter_collab_ext.links import Links
-from jupyter_collab_ext.people import GROUP, Person, Roster
+from jupyter_collab_ext.people import GROUP, Person, Roster, new_roster
 from notebook_sync.core.errors import ConfigError
 from notebook_sync.core.roles import Role
 
@@ -147,10 +147,10 @@ def prepare(options: Options) -> Event:
     """
     _check_address(options.public_url)
     state_dir = folders.prepare_root(options.root, options.state_dir)
-    known = people.load(state_dir)
+    known = people_file.load(state_dir)
     if known is None or options.notebooks is not None:
         folders.prepare_group(options.root / GROUP, options.notebooks or folders.example())
-    roster = known or people.new_roster()
+    roster = known or new_roster()
     asked = {
         Role.TUTOR: options.tutors,
         Role.PARTICIPANT: options.participants,
@@ -163,7 +163,7 @@ def prepare(options: Options) -> Event:
     port = _port(options, None if known is None else known.port)
     roster = replace(roster, port=port)
     if roster != known:
-        people.save(roster, state_dir)
+        people_file.save(roster, state_dir)
     return Event(options, state_dir, roster, port, continued=known is not None)
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from jupyter_collab_ext.links import Links
-from jupyter_collab_ext.people import GROUP, Person, new_roster, save
+from jupyter_collab_ext.people import GROUP, Person, new_roster
+from jupyter_collab_ext.people_file import save
 from jupyter_collab_ext.simulated import Browser, Group, Habits, frames, plain_user
 from jupyter_collab_ext.simulated.client import CollabClient
 from jupyter_collab_ext.simulated.notebook_edits import append_stream, cell_ids, find_cell, insert_cell

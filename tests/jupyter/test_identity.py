@@ -16,7 +16,8 @@ from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
 from jupyter_collab_ext.identity import PeopleIdentityProvider, install, member_of
-from jupyter_collab_ext.people import GROUP, ROSTER
+from jupyter_collab_ext.people import GROUP
+from jupyter_collab_ext.people_file import ROSTER
 from jupyter_collab_ext.simulated import Browser
 from jupyter_collab_ext.simulated.browser import LoginFailed
 from notebook_sync.core.errors import ConfigError

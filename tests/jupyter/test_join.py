@@ -17,7 +17,8 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from tornado.web import create_signed_value
 
 from jupyter_collab_ext.links import Links
-from jupyter_collab_ext.people import GROUP, save
+from jupyter_collab_ext.people import GROUP
+from jupyter_collab_ext.people_file import save
 from jupyter_collab_ext.simulated import Browser
 from tests.support.people_here import Event, prepared
 

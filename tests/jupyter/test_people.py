@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from jupyter_collab_ext.people import GROUP, ROSTER, Roster, initials, load, new_roster, save
+from jupyter_collab_ext.people import DAY, GROUP, Group, Roster, initials, new_roster
+from jupyter_collab_ext.people_file import FORMAT, ROSTER, change, load, save
 from notebook_sync.core.errors import ConfigError
 from notebook_sync.core.roles import Role
 from tests.support.people_here import seven_and_an_observer
@@ -66,7 +68,8 @@ def test_names_of_all_scripts(tmp_path: Path) -> None:
 def changed(change: Callable[[dict[str, Any]], object]) -> str:
     roster = seven_and_an_observer()
     rows = [asdict(person) for person in roster.people.values()]
-    data = {"format": 1, "event": roster.event, "port": 8888, "people": rows}
+    groups = [asdict(group) for group in roster.groups.values()]
+    data = {"format": FORMAT, "event": roster.event, "port": 8888, "groups": groups, "people": rows}
     change(data)
     return json.dumps(data)
 
@@ -96,6 +99,25 @@ DAMAGED = {
     "id is null": changed(lambda data: data["people"][0].update(id=None)),
     "two of one id": changed(lambda data: data["people"].append(data["people"][0])),
     "invitation is text": changed(lambda data: data["people"][0].update(invitation="1")),
+    "no groups": changed(lambda data: data.pop("groups")),
+    "groups is a number": changed(lambda data: data.update(groups=2)),
+    "two groups of one folder": changed(lambda data: data["groups"].append(data["groups"][0])),
+    "a folder above": changed(lambda data: data["groups"][0].update(folder="..")),
+    "a folder below": changed(lambda data: data["groups"][0].update(folder="a/b")),
+    "a hidden folder": changed(lambda data: data["groups"][0].update(folder=".collab")),
+    "a group with more": changed(lambda data: data["groups"][0].update(colour="x")),
+    "in a group of nobody": changed(lambda data: data["people"][0].update(groups=["group-9"])),
+    "in no group": changed(lambda data: data["people"][1].update(groups=[])),
+    "groups is text": changed(lambda data: data["people"][1].update(groups="group-1")),
+    "id is a path": changed(lambda data: data["people"][0].update(id="../../x")),
+    "id is hidden": changed(lambda data: data["people"][0].update(id=".x")),
+    "days is text": changed(lambda data: data.update(days="14")),
+    "days is none": changed(lambda data: data.update(days=0)),
+    "data is a number": changed(lambda data: data.update(data=1)),
+    "issued is text": changed(lambda data: data["people"][0].update(issued="1")),
+    "issued is before all": changed(lambda data: data["people"][0].update(issued=-1)),
+    "revoked is text": changed(lambda data: data["people"][0].update(revoked="no")),
+    "deep": "[" * 100_000,
     "invitation is true": changed(lambda data: data["people"][0].update(invitation=True)),
 }
 
@@ -123,7 +145,32 @@ def test_a_folder_in_its_place(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_a_roster_of_the_first_format_is_read(tmp_path: Path) -> None:
+    rows = [
+        {"id": f"{role}-1", "name": role, "initials": "X", "color": "#112233", "role": role, "group": group,
+         "invitation": 3}
+        for role, group in (("tutor", "group-1"), ("participant", "group-1"), ("observer", "group-2"))
+    ]  # fmt: skip
+    data = {"format": 1, "event": "e", "port": 8888, "people": rows}
+    (tmp_path / ROSTER).write_text(json.dumps(data))
+    roster = load(tmp_path)
+    assert roster is not None
+    assert [(g.folder, g.name) for g in roster.groups.values()] == [(n, n) for n in ("group-1", "group-2")]
+    assert [p.group for p in roster.people.values()] == ["group-1", "group-1", "group-2"]
+    assert {p.invitation for p in roster.people.values()} == {3}
+    assert roster.with_people("group-1", Role.PARTICIPANT, "Participant", 1) == roster, "seats are the same"
+    save(roster, tmp_path)
+    assert load(tmp_path) == roster
+
+
+def test_an_endless_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jupyter_collab_ext.people_file.LARGEST_FILE", 10)
+    save(seven_and_an_observer(), tmp_path)
+    with pytest.raises(ConfigError, match="more than 10 bytes"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("version", [0, FORMAT + 1, "1", None])
 def test_another_versions_roster_is_refused(tmp_path: Path, version: object) -> None:
     (tmp_path / ROSTER).write_text(changed(lambda data: data.update(format=version)))
     with pytest.raises(ConfigError, match="another version: upgrade this one, or use another --root"):
@@ -153,7 +200,9 @@ def test_who_is_there_stays_as_they_are() -> None:
 def test_who_was_taken_out_makes_nobody_anew() -> None:
     whole = seven_and_an_observer()
     some = {name: person for name, person in whole.people.items() if name != "participant-3"}
-    again = Roster(whole.event, None, some).with_people(GROUP, Role.PARTICIPANT, "Participant", 6)
+    again = Roster(whole.event, None, some, whole.groups).with_people(
+        GROUP, Role.PARTICIPANT, "Participant", 6
+    )
     assert len(again.people) == len(whole.people)
     assert {name: again.people[name] for name in some} == some
     assert again.people["participant-3"].name == "Participant 3"
@@ -172,3 +221,71 @@ def test_groups_do_not_take_each_others_ids() -> None:
 )
 def test_initials(name: str, short: str) -> None:
     assert initials(name) == short
+
+
+def test_who_took_a_spare_seat_still_has_it() -> None:
+    """A second start makes no seat more because somebody gave a name, or was moved to another group."""
+    roster = seven_and_an_observer().with_people("group-2", Role.PARTICIPANT, "Participant", 1)
+    moved = replace(roster.people["participant-1"], name="Ann", groups=("group-2",))
+    roster = roster.with_person(moved)
+    again = roster.with_people(GROUP, Role.PARTICIPANT, "Participant", 6)
+    assert again.with_people("group-2", Role.PARTICIPANT, "Participant", 1) == roster
+
+
+# --- who gets in -----------------------------------------------------------------------------------
+
+
+def test_who_is_admitted_and_how_long() -> None:
+    roster = seven_and_an_observer()
+    person = replace(roster.people["participant-1"], issued=1000.0, invitation=2)
+    roster = replace(roster.with_person(person), days=2)
+    end = 1000.0 + 2 * DAY
+    assert roster.admitted(person, 2, end - 1)
+    assert not roster.admitted(person, 2, end)
+    assert not roster.admitted(person, 1, end - 1)
+    assert not roster.admitted(None, 2, end - 1)
+    assert replace(roster, days=3).admitted(person, 2, end), "a longer time holds for links given out before"
+    gone = roster.with_person(replace(person, revoked=True))
+    assert not gone.admitted(gone.people[person.id], 2, 1000.0)
+
+
+# --- changing it -----------------------------------------------------------------------------------
+
+
+def test_two_programs_change_it_one_after_the_other(tmp_path: Path) -> None:
+    save(new_roster(), tmp_path)
+    went = threading.Barrier(8)
+
+    def add(number: int) -> None:
+        went.wait()
+        for each in range(5):
+            group = Group(f"g-{number}-{each}", "x")
+            change(tmp_path, lambda roster, group=group: roster.with_group(group))
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    roster = load(tmp_path)
+    assert roster is not None
+    assert len(roster.groups) == 40
+
+
+def test_a_change_that_is_refused_or_none_writes_nothing(tmp_path: Path) -> None:
+    save(seven_and_an_observer(), tmp_path)
+    before = (tmp_path / ROSTER).stat()
+
+    def refuse(roster: Roster) -> Roster:
+        raise ConfigError("no")
+
+    with pytest.raises(ConfigError, match="no"):
+        change(tmp_path, refuse)
+    change(tmp_path, lambda roster: roster)
+    after = (tmp_path / ROSTER).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_there_is_no_event_to_change(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no event in .*: name its folder with --root"):
+        change(tmp_path, lambda roster: roster)

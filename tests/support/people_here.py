@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jupyter_collab_ext.links import Links
-from jupyter_collab_ext.people import GROUP, Roster, new_roster, save
+from jupyter_collab_ext.people import GROUP, Roster, new_roster
+from jupyter_collab_ext.people_file import save
 from jupyter_collab_ext.simulated import Browser
 from notebook_sync.core.roles import Role
 
