@@ -179,6 +179,10 @@ class RoomRunner:
         self.post(ev.SaveAsked(token))
         return await waiting
 
+    def edit(self, update: bytes) -> None:
+        """An edit that this server made under a client id of its own: seen once it is stored (rule 14)."""
+        self._room.replica.doc.apply_update(update)
+
     def renamed(self, path: str) -> None:
         """The file is somewhere else now; the room stays."""
         self.key = DocumentKey(self.key.kind, path)
