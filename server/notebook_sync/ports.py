@@ -158,10 +158,20 @@ class UpdateStore(Protocol):
         ...
 
     async def seed(
-        self, document: DocumentId, lineage: Lineage, generation: Generation, snapshot: bytes
+        self,
+        document: DocumentId,
+        lineage: Lineage,
+        generation: Generation,
+        snapshot: bytes,
+        *,
+        again: bool = False,
     ) -> bool:
         """Store the first content, atomically and once. False if the document has content already
-        or its reserved lineage is another; then load. A repeat with the same generation is True."""
+        or its reserved lineage is another; then load. A repeat with the same generation is True.
+
+        ``again``: the store had this document and lost it, so leases that it lost too are waited for
+        before one is granted (rule 7).
+        """
         ...
 
     async def append(self, document: DocumentId, batch: Batch) -> Appended | StaleHistory:
@@ -170,6 +180,11 @@ class UpdateStore(Protocol):
 
     async def since(self, document: DocumentId, cursor: Cursor) -> tuple[LogEntry, ...] | Trimmed:
         """The entries after ``cursor``, in order, without a gap."""
+        ...
+
+    async def confirms(self, document: DocumentId, cursor: Cursor) -> bool:
+        """Whether ``cursor`` is a place in the log as it is now. False when the log was lost, founded
+        again or rolled back, and when the place was trimmed and is not the snapshot's (rule 3)."""
         ...
 
     async def compact(self, document: DocumentId) -> Compacted | NotCompacted:
@@ -340,14 +355,20 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LeaseGranted:
-    """Held for ``ttl`` seconds from the moment the request was sent. ``fence`` rises with each new owner."""
+    """Held for ``ttl`` seconds from the moment the request was sent; a holder drops it at any reconnect.
+
+    ``fence`` rises with each new owner within a ``generation`` of the document (None: it has no content
+    yet); (generation, fence) is the fencing token, for numbers may come again in another generation.
+    """
 
     fence: int
+    generation: Generation | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRefused:
-    """Another node holds it."""
+    """Another node holds it, or may: ``owner`` is "" while the store waits for leases that it may have
+    forgotten in a restart, a failover or a loss (rule 7)."""
 
     owner: NodeId
 
@@ -448,23 +469,38 @@ class FileRecord:
     digest: str | None = None
     base: bytes | None = None
     intents: tuple[Intent, ...] = field(default=())
+    seen: tuple[str, ...] = ()
+    """Ids of all cells that were ever common, oldest first: the graveyard, with the living (rule 28)."""
 
 
 class FileLedger(Protocol):
-    """Per document and folder: the last common content and the intents of writers. Kept in Redis."""
+    """Per document and folder: the last common content, the intents of writers, and the ids of all cells
+    that were ever common. Kept in Redis."""
 
     async def record(self, document: DocumentId, folder: str) -> FileRecord: ...
 
     async def intend(self, document: DocumentId, folder: str, intent: Intent) -> None:
-        """Add an intent; the newest 16 are kept."""
+        """Add an intent. The newest 16 are kept, and beyond them the newest of each other node, 64 in all:
+        a server that was frozen for long must still be recognised when it goes on (rule 5)."""
         ...
 
-    async def common(self, document: DocumentId, folder: str, digest: str, base: bytes) -> None:
-        """The file and the document agree on this content."""
+    async def common(
+        self, document: DocumentId, folder: str, digest: str, base: bytes, seen: Sequence[str] | None = None
+    ) -> None:
+        """The file and the document agree on this content. ``seen`` replaces ``FileRecord.seen``; None
+        leaves it as it is. The caller bounds it (``Limits.cells_remembered``)."""
         ...
 
 
 # --- document formats ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much a document is: cells (0 for what is no notebook), and bytes as a file."""
+
+    cells: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,6 +512,10 @@ class Rendered:
     slim: bytes
     """The merge base: sources, ids, metadata and hashes of outputs, compressed."""
     trusted: bool = False
+    cells: tuple[str, ...] = ()
+    """The ids of its cells, in order; empty for what is no notebook."""
+    untouched: bool = False
+    """It has no content and never had any: not what people left behind by deleting (rule 10)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,11 +525,16 @@ class Merged:
     ``update``: a v1 update against the given state by a fresh client id; None if nothing changes.
     ``loser``: file content whose conflicting parts the document did not take; None without a conflict.
     ``conflicts``: for people, which cells ("cell 3 (id a1b2)").
+    ``slim``: the slim form of the file's content, to be the base once the update is stored.
+    ``theirs``: the ids of the file's cells, as the document knows them. ``size``: of the result.
     """
 
     update: bytes | None
     loser: bytes | None
     conflicts: tuple[str, ...] = ()
+    slim: bytes = b""
+    theirs: tuple[str, ...] = ()
+    size: Size = Size(0, 0)
 
 
 class DocumentCodec(Protocol):
@@ -498,8 +543,9 @@ class DocumentCodec(Protocol):
     Raises ``UnreadableDocument`` with a sentence for people; the worker's death raises ``RoomError``.
     """
 
-    async def seed(self, kind: DocumentKind, data: bytes, *, trusted: bool) -> bytes:
-        """A v1 update that holds the file's content, by a fresh random client id."""
+    async def seed(self, kind: DocumentKind, data: bytes, *, trusted: bool, lineage: str = "") -> bytes:
+        """A v1 update that holds the file's content, by a fresh random client id; the last thing in it
+        is the mark of the ``lineage`` (``core.replica.SEED_MARK``)."""
         ...
 
     async def render(self, kind: DocumentKind, state: bytes) -> Rendered:
@@ -510,9 +556,12 @@ class DocumentCodec(Protocol):
         """The slim form of file content, to be kept as a merge base."""
         ...
 
-    async def merge(self, kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes) -> Merged:
+    async def merge(
+        self, kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes, seen: Sequence[str] = ()
+    ) -> Merged:
         """Three-way merge per cell of the document and a changed file. Without a ``base`` neither
-        side's cells are deleted and the document wins per cell (rule 17)."""
+        side's cells are deleted and the document wins per cell (rule 17). A cell whose id is in ``seen``
+        and not in the document was deleted by people: the file does not bring it back (rule 28)."""
         ...
 
 

@@ -33,6 +33,7 @@ from tests.support.notebooks import (
     live,
     markdown,
     notebook,
+    shown,
     sources,
     state_of,
     stream,
@@ -237,6 +238,10 @@ async def test_values_that_the_crdt_can_not_hold_are_made_fit(codec: DocumentCod
     assert cell["source"] == ["�x"]
 
 
+def decided(merged: Merged) -> tuple[bytes | None, bytes | None, tuple[str, ...]]:
+    return merged.update, merged.loser, merged.conflicts
+
+
 async def test_not_a_number_can_be_saved(codec: DocumentCodec) -> None:
     content = notebook(
         code("c", "1", {**html("x"), "data": {"application/json": [float("nan"), float("inf")]}})
@@ -244,7 +249,8 @@ async def test_not_a_number_can_be_saved(codec: DocumentCodec) -> None:
     state = await codec.seed(NOTEBOOK, file_of(content), trusted=True)
     assert b"NaN" in (await codec.render(NOTEBOOK, state)).data
     base = await codec.slim(NOTEBOOK, file_of(content))
-    assert await codec.merge(NOTEBOOK, state, base, file_of(content)) == Merged(None, None)
+    merged = await codec.merge(NOTEBOOK, state, base, file_of(content))
+    assert decided(merged) == (None, None, ())
 
 
 def _damage_cells(doc: Doc[Any]) -> None:
@@ -383,9 +389,10 @@ async def test_blobs_are_taken_whole(codec: DocumentCodec) -> None:
     doc = live(state)
     doc.apply_update(merged.update)
     assert (await codec.render(kind, doc.get_update())).data == b"two"
-    assert await codec.merge(kind, doc.get_update(), base, b"\x00\xffone") == Merged(None, None)
+    merged = await codec.merge(kind, doc.get_update(), base, b"\x00\xffone")
+    assert decided(merged) == (None, None, ())
     conflicting = await codec.merge(kind, doc.get_update(), base, b"three")
-    assert conflicting == Merged(None, b"three", ("the content",))
+    assert decided(conflicting) == (None, b"three", ("the content",))
 
 
 async def test_text_merge(codec: DocumentCodec) -> None:
@@ -403,9 +410,9 @@ async def test_text_merge(codec: DocumentCodec) -> None:
 async def test_text_conflicts_keep_the_document_and_name_the_line(codec: DocumentCodec) -> None:
     state = await codec.seed(TEXT, b"a\nours\n", trusted=False)
     merged = await codec.merge(TEXT, state, await codec.slim(TEXT, b"a\nb\n"), b"a\ntheirs\n")
-    assert merged == Merged(None, b"a\ntheirs\n", ("line 2",))
+    assert decided(merged) == (None, b"a\ntheirs\n", ("line 2",))
     without_base = await codec.merge(TEXT, state, None, b"a\ntheirs\n")
-    assert without_base == Merged(None, b"a\ntheirs\n", ("the text",))
+    assert decided(without_base) == (None, b"a\ntheirs\n", ("the text",))
 
 
 @pytest.mark.parametrize("damaged", [b"", b"junk"])
@@ -444,3 +451,55 @@ async def test_nothing_is_logged_and_no_warning_for_a_plain_notebook(
     with caplog.at_level(logging.DEBUG, "notebook_sync"):
         await codec.render(NOTEBOOK, await codec.seed(NOTEBOOK, file_of(EVERYTHING), trusted=False))
     assert not caplog.records
+
+
+# --- what a merge and a rendering say of the cells (rule 28), and of what was never there ---------
+
+
+async def test_cells_are_named_and_deleted_ones_do_not_come_back(codec: DocumentCodec) -> None:
+    before = notebook(markdown("a", "one"), markdown("b", "two"))
+    state = await codec.seed(NOTEBOOK, file_of(before), trusted=True)
+    doc = live(state)
+    del cells_of(doc)[1]
+    rendered = await codec.render(NOTEBOOK, doc.get_update())
+    assert (rendered.cells, rendered.untouched) == (("a",), False)
+    merged = await codec.merge(NOTEBOOK, doc.get_update(), None, file_of(before), seen=("a", "b"))
+    assert decided(merged) == (
+        None,
+        file_of(before),
+        ("cell 2 of the file (id b): deleted here, back in the file",),
+    )
+    assert merged.theirs == ("a", "b")
+    assert merged.size.cells == 1
+    assert merged.size.bytes == len(rendered.data)
+    assert merged.slim == await codec.slim(NOTEBOOK, file_of(before))
+
+
+async def test_a_cell_that_nobody_ever_had_comes_in_without_a_base(codec: DocumentCodec) -> None:
+    state = await codec.seed(NOTEBOOK, file_of(notebook(markdown("a", "one"))), trusted=True)
+    theirs = file_of(notebook(markdown("a", "one"), markdown("new", "two")))
+    merged = await codec.merge(NOTEBOOK, state, None, theirs, seen=("a",))
+    assert merged.update is not None
+    doc = live(state)
+    doc.apply_update(merged.update)
+    assert sources(shown(doc)) == [("a", "one"), ("new", "two")]
+
+
+@pytest.mark.parametrize("kind", [NOTEBOOK, TEXT])
+async def test_what_people_emptied_is_told_from_what_never_had_anything(
+    codec: DocumentCodec, kind: DocumentKind
+) -> None:
+    never: Doc[Any] = Doc()
+    never.get("state", type=Map)["path"] = "cells source"
+    rendered = await codec.render(kind, never.get_update())
+    assert rendered.untouched
+    data = file_of(notebook(markdown("a", "one"))) if kind == NOTEBOOK else b"text"
+    doc = live(await codec.seed(kind, data, trusted=True))
+    assert not (await codec.render(kind, doc.get_update())).untouched
+    if kind == NOTEBOOK:
+        del cells_of(doc)[0]
+    else:
+        del doc.get("source", type=Text)[0:4]
+    again = live(doc.get_update())  # without what was collected
+    rendered = await codec.render(kind, again.get_update())
+    assert (rendered.cells, rendered.untouched) == ((), False)

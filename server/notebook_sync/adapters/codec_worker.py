@@ -9,6 +9,7 @@ import hashlib
 import secrets
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pycrdt import Array, Doc, Map, Text, merge_updates
@@ -21,14 +22,19 @@ from notebook_sync.adapters.notebook_writer import write_notebook
 from notebook_sync.adapters.text_merge import merge_text
 from notebook_sync.core.errors import CorruptRecord, InvariantBroken, RoomError
 from notebook_sync.core.ids import DocumentKind
+from notebook_sync.core.replica import SEED_MARK, STATE
 from notebook_sync.core.state_vector import decode_state_vector
-from notebook_sync.ports import Merged, Rendered
+from notebook_sync.ports import Merged, Rendered, Size
 
 T = TypeVar("T")
 
+_ANY_CELL, _ANY_TEXT = b"\x01\x05cells", b"\x01\x06source"
+"""How an update names the root that the first item ever put into it belongs to, deleted or not."""
 
-def seed(kind: DocumentKind, data: bytes, trusted: bool) -> bytes:
-    """A v1 update that holds the file content ``data``, by a fresh random client id (rule 14).
+
+def seed(kind: DocumentKind, data: bytes, trusted: bool, lineage: str = "") -> bytes:
+    """A v1 update that holds the file content ``data``, by a fresh random client id (rule 14). The mark of
+    the ``lineage`` comes last, so that whoever has it has all of the seed (rule 10).
 
     An empty notebook file becomes a new notebook; a notebook without cells gets one to type in.
     ``trusted`` marks the code cells as the contents manager does. Raises ``UnreadableDocument``.
@@ -42,6 +48,7 @@ def seed(kind: DocumentKind, data: bytes, trusted: bool) -> bytes:
     else:
         source = ydoc_form.source_of(doc)
         source += ydoc_form.read_text(kind, data)
+    doc.get(STATE, type=Map)[SEED_MARK] = lineage
     return doc.get_update()
 
 
@@ -55,13 +62,18 @@ def render(kind: DocumentKind, state: bytes) -> Rendered:
     if is_notebook(kind):
         notebook, _, trusted = read_document(doc)
         data = write_notebook(notebook)
-        return Rendered(data, _digest(data), merge_base.slim_notebook(notebook), trusted)
+        cells = tuple(cell["id"] for cell in notebook["cells"])
+        untouched = not cells and _ANY_CELL not in state
+        return Rendered(
+            data, _digest(data), merge_base.slim_notebook(notebook), trusted, cells, untouched=untouched
+        )
     if (cls := ydoc_form.class_of(kind)) is not None:
         data = ydoc_form.get_whole(cls(doc), kind)
         return Rendered(data, _digest(data), slim_whole(data))
     text = str(ydoc_form.source_of(doc))
     data = ydoc_form.write_text(kind, text)
-    return Rendered(data, _digest(data), merge_base.slim_text(text))
+    untouched = not text and _ANY_TEXT not in state
+    return Rendered(data, _digest(data), merge_base.slim_text(text), untouched=untouched)
 
 
 def slim(kind: DocumentKind, data: bytes) -> bytes:
@@ -73,40 +85,56 @@ def slim(kind: DocumentKind, data: bytes) -> bytes:
     return merge_base.slim_text(ydoc_form.read_text(kind, data))
 
 
-def merge(kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes) -> Merged:
+def merge(
+    kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes, seen: tuple[str, ...] = ()
+) -> Merged:
     """Bring the changes from ``base`` (slim form) to ``theirs`` (file content) into a document.
 
     The update holds only the edits, by a fresh client id, against the whole state ``state``; it may
-    be applied to a document that has moved on since. Raises ``UnreadableDocument`` for ``theirs``
-    (also if it is an empty notebook file: another program may be in the middle of writing it),
-    ``RoomError`` for ``state``, ``InvariantBroken`` if the edits don't make the merged content.
+    be applied to a document that has moved on since. Cells in ``seen`` are not brought back (rule 28).
+    Raises ``UnreadableDocument`` for ``theirs`` (also if it is an empty notebook file: another program
+    may be in the middle of writing it), ``RoomError`` for ``state``, ``InvariantBroken`` if the edits
+    don't make the merged content.
     """
     doc = load(state)
     edits: list[bytes] = []
     subscription = doc.observe(lambda event: edits.append(event.update))
     try:
         if is_notebook(kind):
-            conflicts = _merge_notebook(doc, base, theirs)
+            outcome = _merge_notebook(doc, base, theirs, seen)
         elif (cls := ydoc_form.class_of(kind)) is not None:
-            conflicts = _merge_whole(cls(doc), kind, base, theirs)
+            outcome = _merge_whole(cls(doc), kind, base, theirs)
         else:
-            conflicts = _merge_text(ydoc_form.source_of(doc), kind, base, theirs)
+            outcome = _merge_text(ydoc_form.source_of(doc), kind, base, theirs)
     finally:
         doc.unobserve(subscription)
     update = merge_updates(*edits) if len(edits) > 1 else edits[0] if edits else None
-    return Merged(update, theirs if conflicts else None, conflicts)
+    loser = theirs if outcome.conflicts else None
+    return Merged(update, loser, outcome.conflicts, outcome.slim, outcome.theirs, outcome.size)
 
 
-def _merge_notebook(doc: Doc[Any], slim_base: bytes | None, data: bytes) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a merge came to, besides its edits."""
+
+    conflicts: tuple[str, ...]
+    slim: bytes
+    size: Size
+    theirs: tuple[str, ...] = ()
+
+
+def _merge_notebook(doc: Doc[Any], slim_base: bytes | None, data: bytes, seen: tuple[str, ...]) -> _Outcome:
     theirs = notebook_form.read_notebook(data)
     base = _known(merge_base.read_slim, slim_base)
     ours, places, _ = read_document(doc)
-    merge = merge_notebooks(base, ours, theirs)
+    merge = merge_notebooks(base, ours, theirs, seen)
     edit_notebook(doc, ours, places, merge.notebook)
     result = read_document(doc)[0]
-    if result != merge.notebook and write_notebook(result) != write_notebook(merge.notebook):
+    written = write_notebook(result)
+    if result != merge.notebook and written != write_notebook(merge.notebook):
         raise InvariantBroken("the edits of a merge must make the merged notebook, and made another")
-    return merge.conflicts
+    size = Size(len(result["cells"]), len(written))
+    return _Outcome(merge.conflicts, merge_base.slim_notebook(theirs), size, merge.theirs)
 
 
 def _known(read: Callable[[bytes], T], slim_base: bytes | None) -> T | None:
@@ -117,31 +145,35 @@ def _known(read: Callable[[bytes], T], slim_base: bytes | None) -> T | None:
         return None
 
 
-def _merge_text(source: Text, kind: DocumentKind, slim_base: bytes | None, data: bytes) -> tuple[str, ...]:
+def _merge_text(source: Text, kind: DocumentKind, slim_base: bytes | None, data: bytes) -> _Outcome:
     theirs, ours = ydoc_form.read_text(kind, data), str(source)
+    slim_theirs = merge_base.slim_text(theirs)
     base = _known(merge_base.read_slim_text, slim_base)
     if base is None:
-        return () if theirs == ours else ("the text",)
+        differs = () if theirs == ours else ("the text",)
+        return _Outcome(differs, slim_theirs, Size(0, len(ours.encode("utf-8"))))
     merged = merge_text(base, ours, theirs)
     with source.doc.transaction():
         edit_text(source, merged.text)
     if str(source) != merged.text:
         raise InvariantBroken("the edits of a merge must make the merged text, and made another")
-    return tuple(f"line {line}" for line in merged.conflicts)
+    conflicts = tuple(f"line {line}" for line in merged.conflicts)
+    return _Outcome(conflicts, slim_theirs, Size(0, len(merged.text.encode("utf-8"))))
 
 
 def _merge_whole(
     document: ydoc_form.YDocument, kind: DocumentKind, base: bytes | None, data: bytes
-) -> tuple[str, ...]:
+) -> _Outcome:
     """A type whose parts we do not know: one side's content as it is."""
     ours = ydoc_form.get_whole(document, kind)
     theirs = render(kind, seed(kind, data, False)).data
-    if theirs == ours or slim_whole(theirs) == base:
-        return ()
+    slim_theirs = slim_whole(theirs)
+    if theirs == ours or slim_theirs == base:
+        return _Outcome((), slim_theirs, Size(0, len(ours)))
     if slim_whole(ours) != base:
-        return ("the content",)
+        return _Outcome(("the content",), slim_theirs, Size(0, len(ours)))
     ydoc_form.set_whole(document, kind, data)
-    return ()
+    return _Outcome((), slim_theirs, Size(0, len(theirs)))
 
 
 # --- shared with the merge -----------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
@@ -50,8 +50,8 @@ class NotebookCodec:
     ) -> None:
         await asyncio.to_thread(self._worker.shutdown)
 
-    async def seed(self, kind: DocumentKind, data: bytes, *, trusted: bool) -> bytes:
-        return await self._call(codec_worker.seed, kind, data, trusted)
+    async def seed(self, kind: DocumentKind, data: bytes, *, trusted: bool, lineage: str = "") -> bytes:
+        return await self._call(codec_worker.seed, kind, data, trusted, lineage)
 
     async def render(self, kind: DocumentKind, state: bytes) -> Rendered:
         return await self._call(codec_worker.render, kind, state)
@@ -59,8 +59,10 @@ class NotebookCodec:
     async def slim(self, kind: DocumentKind, data: bytes) -> bytes:
         return await self._call(codec_worker.slim, kind, data)
 
-    async def merge(self, kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes) -> Merged:
-        return await self._call(codec_worker.merge, kind, state, base, theirs)
+    async def merge(
+        self, kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes, seen: Sequence[str] = ()
+    ) -> Merged:
+        return await self._call(codec_worker.merge, kind, state, base, theirs, tuple(seen))
 
     async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         for _ in range(2):
@@ -74,8 +76,8 @@ class NotebookCodec:
 class InlineCodec:
     """The same codec without a process, for tests and simulation."""
 
-    async def seed(self, kind: DocumentKind, data: bytes, *, trusted: bool) -> bytes:
-        return codec_worker.seed(kind, data, trusted)
+    async def seed(self, kind: DocumentKind, data: bytes, *, trusted: bool, lineage: str = "") -> bytes:
+        return codec_worker.seed(kind, data, trusted, lineage)
 
     async def render(self, kind: DocumentKind, state: bytes) -> Rendered:
         return codec_worker.render(kind, state)
@@ -83,5 +85,7 @@ class InlineCodec:
     async def slim(self, kind: DocumentKind, data: bytes) -> bytes:
         return codec_worker.slim(kind, data)
 
-    async def merge(self, kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes) -> Merged:
-        return codec_worker.merge(kind, state, base, theirs)
+    async def merge(
+        self, kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes, seen: Sequence[str] = ()
+    ) -> Merged:
+        return codec_worker.merge(kind, state, base, theirs, tuple(seen))

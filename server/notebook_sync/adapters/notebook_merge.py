@@ -11,7 +11,7 @@ other edited is deleted and added; here the id says which cell it is.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,19 +34,23 @@ class NotebookMerge:
 
     notebook: Json
     conflicts: tuple[str, ...]
+    theirs: tuple[str, ...] = ()
+    """The ids of the cells of ``theirs``, those that are cells of the others under the ids of these."""
 
 
-def merge_notebooks(base: Json | None, ours: Json, theirs: Json) -> NotebookMerge:
+def merge_notebooks(base: Json | None, ours: Json, theirs: Json, seen: Collection[str] = ()) -> NotebookMerge:
     """Merge notebooks in normal form; ``base`` in slim form, None when it is not known.
 
     Cells of ``ours`` have ids; those of ``base`` and ``theirs`` may lack them (nbformat before 4.5).
+    Cells in ``seen`` that are not in ``ours`` were deleted there, also if ``base`` does not know it.
     """
-    return _Merge(base, ours, theirs).result()
+    return _Merge(base, ours, theirs, frozenset(seen)).result()
 
 
 class _Merge:
-    def __init__(self, base: Json | None, ours: Json, theirs: Json) -> None:
+    def __init__(self, base: Json | None, ours: Json, theirs: Json, seen: frozenset[str]) -> None:
         self._conflicts: list[str] = []
+        self._seen = seen
         self._notebooks = (base, ours, theirs)
         taken = {cell["id"] for notebook in (ours, theirs) for cell in notebook["cells"]}
         our_cells: list[Json] = ours["cells"]
@@ -89,7 +93,7 @@ class _Merge:
             "metadata": metadata,
             "nbformat_minor": _minor(base, ours, theirs),
         }
-        return NotebookMerge(notebook, tuple(self._conflicts))
+        return NotebookMerge(notebook, tuple(self._conflicts), tuple(self._theirs))
 
     def _cells(self) -> dict[str, Json]:
         base = self._base if self._base is not None else {}
@@ -112,11 +116,14 @@ class _Merge:
         for number, (cell_id, cell) in enumerate(self._theirs.items(), 1):
             if cell_id in self._ours:
                 continue
-            if cell_id not in base:
+            where = f"cell {number} of the file (id {cell_id})"
+            if cell_id in base:
+                if self._slim_theirs[cell_id] != base[cell_id]:
+                    self._conflicts.append(f"{where}: deleted here, changed in the file")
+            elif cell_id in self._seen:
+                self._conflicts.append(f"{where}: deleted here, back in the file")
+            else:
                 cells[cell_id] = cell
-            elif self._slim_theirs[cell_id] != base[cell_id]:
-                where = f"cell {number} of the file (id {cell_id})"
-                self._conflicts.append(f"{where}: deleted here, changed in the file")
         return cells
 
     def _in_both(self, cell_id: str, base: Json | None) -> Json:

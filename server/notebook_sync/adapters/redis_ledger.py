@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from notebook_sync.adapters.redis_connection import Redis, call, check_namespace, run, trouble
@@ -11,6 +12,9 @@ from notebook_sync.core.ids import DocumentId, Generation, NodeId
 from notebook_sync.ports import FileRecord, Intent
 
 INTENTS_KEPT = 16
+"""The newest, whoever wrote them."""
+INTENTS_MOST = 64
+"""With the newest of each other node."""
 
 
 class RedisFileLedger:
@@ -27,23 +31,29 @@ class RedisFileLedger:
     async def record(self, document: DocumentId, folder: str) -> FileRecord:
         """See ``ports.FileLedger``."""
         key = self._key(document)
-        names = [f"{folder}:{field}" for field in ("digest", "base", "intents")]
+        names = [f"{folder}:{field}" for field in ("digest", "base", "intents", "seen")]
         with trouble(key):
-            digest, base, intents = await run(self._redis, "HMGET", key, *names)
+            digest, base, intents, seen = await run(self._redis, "HMGET", key, *names)
         with readable(key):
             announced = tuple(_intent(line) for line in (intents or b"").splitlines())
-            return FileRecord(None if digest is None else digest.decode(), base, announced)
+            cells = tuple((seen or b"").decode().split())
+            return FileRecord(None if digest is None else digest.decode(), base, announced, cells)
 
     async def intend(self, document: DocumentId, folder: str, intent: Intent) -> None:
         """See ``ports.FileLedger``."""
         line = json.dumps(asdict(intent), separators=(",", ":"))
-        await call(self._redis, "jc1_intend", [self._key(document)], folder, line, INTENTS_KEPT)
+        await call(self._redis, "jc1_intend", [self._key(document)], folder, line, INTENTS_KEPT, INTENTS_MOST)
 
-    async def common(self, document: DocumentId, folder: str, digest: str, base: bytes) -> None:
+    async def common(
+        self, document: DocumentId, folder: str, digest: str, base: bytes, seen: Sequence[str] | None = None
+    ) -> None:
         """See ``ports.FileLedger``."""
         key = self._key(document)
+        fields: list[bytes | str] = [f"{folder}:digest", digest, f"{folder}:base", base]
+        if seen is not None:
+            fields += [f"{folder}:seen", " ".join(seen)]
         with trouble(key):
-            await run(self._redis, "HSET", key, f"{folder}:digest", digest, f"{folder}:base", base)
+            await run(self._redis, "HSET", key, *fields)
 
 
 def _intent(line: bytes) -> Intent:

@@ -98,6 +98,9 @@ class Limits:
     """How long a replaced file's inode is watched for late writers (rule 16)."""
     files_lingering: int = 64
     """Replaced files watched at once; one more and the oldest is looked at early."""
+    cells_remembered: int = 5_000
+    """Ids of cells that a document ever had, so that a file does not bring deleted ones back (rule 28);
+    one more and the oldest is forgotten."""
     codec_timeout: float = 120.0
     """Longest call of the codec's worker process; above it the worker is ended and the call fails."""
     cleanup_delay: float = 60.0
@@ -128,6 +131,8 @@ class Limits:
     embedded_watch: float = 0.1
     """The pause before a Valkey that ended again and again is started again."""
     lease_ttl: float = 10.0
+    lease_grace: float = 1.0
+    """Seconds more than a lease lasts for which none is granted after the store may have forgotten some."""
     shutdown_timeout: float = 20.0
 
     version_interval: float = 600.0
@@ -163,3 +168,12 @@ class Limits:
     """Links and passwords that are none, from one address; above it 429 until the minute is over."""
     addresses_remembered: int = 10_000
     """Addresses and people whose pace is kept in mind; above it the ones longest quiet are forgotten."""
+
+    local_queue_bytes: int = 64 * MIB
+    """Records that wait for this server's own disk; one more is refused while any waits."""
+    local_timeout: float = 5.0
+    """How long a record may take to reach this server's own disk before the disk counts as failing."""
+    local_snapshot_timeout: float = 60.0
+    """The same for a whole snapshot, and for reading what is kept."""
+    local_close_timeout: float = 10.0
+    """How long leaving waits for what is being written to this server's own disk."""
