@@ -20,6 +20,7 @@ from pycrdt import Doc
 
 from notebook_sync.adapters.codec_worker import fresh_client_id
 from notebook_sync.adapters.embedded_valkey import EmbeddedValkey
+from notebook_sync.adapters.file_versions import FileVersionStore, versions_folder
 from notebook_sync.adapters.local_files import LocalFiles
 from notebook_sync.adapters.notebook_codec import NotebookCodec
 from notebook_sync.adapters.redis_channel import RedisChannel
@@ -28,7 +29,7 @@ from notebook_sync.adapters.redis_lease import RedisLeaseStore
 from notebook_sync.adapters.redis_ledger import RedisFileLedger
 from notebook_sync.adapters.redis_store import RedisUpdateStore
 from notebook_sync.core.errors import DocumentEnded, StoreUnavailable
-from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage, NodeId
+from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage, NodeId, UserId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member
 from notebook_sync.engine.checkpointer import Saver
@@ -38,17 +39,21 @@ from notebook_sync.engine.lobby_runner import LobbyRunner
 from notebook_sync.engine.registry import Registry
 from notebook_sync.engine.runner import Told, Workshop
 from notebook_sync.engine.supervisor import Supervisor, forever
+from notebook_sync.engine.versions import NotRestored, Restored, Versions
 from notebook_sync.ports import FileStore, Metrics
 
 __all__ = [
     "Connection",
     "LocalFiles",
     "NoMetrics",
+    "NotRestored",
     "NotebookSync",
+    "Restored",
     "RoomStatus",
     "SyncSettings",
     "Told",
     "Transport",
+    "Versions",
 ]
 
 log = logging.getLogger(__name__)
@@ -123,6 +128,8 @@ class NotebookSync:
         self._store: RedisUpdateStore
         self._registry: Registry
         self._lobby: LobbyRunner
+        self.versions: Versions
+        """Restore points, once entered."""
         self._new: set[DocumentKey] = set()
 
     # --- start and stop -----------------------------------------------------------------------
@@ -172,11 +179,18 @@ class NotebookSync:
             connection_numbers=itertools.count(1),
             jitter=lambda: secrets.randbelow(1000) / 1000,
         )
-        self._registry = Registry(workshop, self._on_event)
+        self._registry = Registry(workshop, self._told)
+        versions = FileVersionStore(versions_folder(settings.root_dir, settings.state_dir), limits)
+        self.versions = Versions(workshop, self._registry, versions, self._on_event)
+        supervisor.spawn(forever(self.versions.watch, "the schedule of restore points"), "versions")
         self._lobby = LobbyRunner(workshop)
         await self._lobby.subscribe()
         supervisor.spawn(forever(self._registry.watch_files, "the file watch"), "file watch")
         stack.push_async_callback(self._close_rooms)
+
+    def _told(self, told: Told) -> None:
+        self.versions.heard(told)
+        self._on_event(told)
 
     async def _close_rooms(self) -> None:
         await self._registry.close(self.settings.limits.shutdown_timeout)
@@ -231,6 +245,13 @@ class NotebookSync:
             return self._lobby.connect(transport, member)
         runner = self._registry.open(key, file_id)
         return runner.connect(transport, member, wants, self._lineage(session_id))
+
+    def disconnect(self, user: UserId, code: int, reason: str) -> int:
+        """Close all sockets of a person (code, and a reason for people); returns how many there were.
+
+        What arrived from them before stays; they may come back if whoever serves them lets them in.
+        """
+        return self._registry.disconnect(user, code, reason) + self._lobby.disconnect(user, code, reason)
 
     async def save(self, key: DocumentKey) -> bool:
         """Write an open document's file now. False if it is not open or could not be written."""
