@@ -9,7 +9,7 @@ from notebook_sync.core import effects as ef
 from notebook_sync.core import events as ev
 from notebook_sync.core import wire
 from notebook_sync.core.errors import ProtocolError, StoreUnavailable
-from notebook_sync.core.ids import ConnectionId, DocumentId
+from notebook_sync.core.ids import ConnectionId, DocumentId, UserId
 from notebook_sync.core.lobby import EMPTY_STATE_VECTOR, Lobby, LobbyEvent
 from notebook_sync.core.roles import Member
 from notebook_sync.engine.connection import Connection, Transport
@@ -41,6 +41,14 @@ class LobbyRunner:
         self._connections[number] = connection
         self.post(ev.Joined(number, member, frozenset(), None))
         return connection
+
+    def disconnect(self, user: UserId, code: int, reason: str) -> int:
+        """Close a person's sockets and take nothing more from them; returns how many there were."""
+        theirs = [each for each in self._connections.values() if each.member.user == user]
+        for connection in theirs:
+            connection.close(code, reason)
+            self.post(ev.Left(connection.id))
+        return len(theirs)
 
     def state_vector(self) -> bytes:
         """There is no document."""

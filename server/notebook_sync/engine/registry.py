@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from notebook_sync.core import events as ev
-from notebook_sync.core.ids import DocumentKey
+from notebook_sync.core.ids import DocumentKey, UserId
 from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.engine.runner import CLOSE_MISSING, RoomRunner, Told, Workshop
 
@@ -64,6 +64,10 @@ class Registry:
         for key, runner in list(self._runners.items()):
             if moved(key.path, path, path) is not None:
                 runner.post(ev.CloseAsked(CLOSE_MISSING, f"{key.path} was deleted"))
+
+    def disconnect(self, user: UserId, code: int, reason: str) -> int:
+        """Close all sockets of a person; returns how many there were."""
+        return sum(runner.disconnect(user, code, reason) for runner in self)
 
     async def watch_files(self) -> None:
         """Look at the open documents' files now and then, for ever."""
