@@ -32,7 +32,7 @@ from notebook_sync.core.errors import (
     StoreUnavailable,
     UnreadableDocument,
 )
-from notebook_sync.core.ids import ConnectionId, DocumentId, DocumentKey, Lineage, NodeId
+from notebook_sync.core.ids import ConnectionId, DocumentId, DocumentKey, Lineage, NodeId, UserId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member
 from notebook_sync.core.room import Room, RoomConfig
@@ -162,6 +162,14 @@ class RoomRunner:
         self._tell(Told("join", self.key, "INFO", "", member))
         self.post(ev.Joined(number, member, wants, lineage))
         return connection
+
+    def disconnect(self, user: UserId, code: int, reason: str) -> int:
+        """Close a person's sockets and take nothing more from them; returns how many there were."""
+        theirs = [each for each in self._connections.values() if each.member.user == user]
+        for connection in theirs:
+            connection.close(code, reason)
+            self.post(ev.Left(connection.id))  # at once: their caret goes, whenever their end answers
+        return len(theirs)
 
     def state_vector(self) -> bytes:
         """What the replica has."""
