@@ -183,8 +183,9 @@ class UpdateStore(Protocol):
         ...
 
     async def confirms(self, document: DocumentId, cursor: Cursor) -> bool:
-        """Whether ``cursor`` is a place in the log as it is now. False when the log was lost, founded
-        again or rolled back, and when the place was trimmed and is not the snapshot's (rule 3)."""
+        """Whether ``cursor`` is a place in the log as it is now; False exactly when ``since`` would answer
+        ``Trimmed``: the log was lost, founded again or rolled back, or what follows the cursor is trimmed
+        and only the snapshot has it (rule 3). Cheap: no entries are sent."""
         ...
 
     async def compact(self, document: DocumentId) -> Compacted | NotCompacted:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from notebook_sync.adapters.memory_ledger import MemoryFileLedger, MemoryLeaseStore
-from notebook_sync.adapters.memory_store import MemoryChannel, MemoryStore
+from notebook_sync.adapters.memory_channel import MemoryChannel
+from notebook_sync.adapters.memory_lease import MemoryLeaseStore
+from notebook_sync.adapters.memory_ledger import MemoryFileLedger
+from notebook_sync.adapters.memory_store import MemoryStore
 from notebook_sync.adapters.redis_channel import RedisChannel
 from notebook_sync.adapters.redis_connection import connect
 from notebook_sync.adapters.redis_lease import RedisLeaseStore

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from notebook_sync.adapters.memory_ledger import MemoryFileLedger, MemoryLeaseStore
-from notebook_sync.adapters.memory_store import MemoryChannel, MemoryStore
+from notebook_sync.adapters.memory_channel import MemoryChannel
+from notebook_sync.adapters.memory_lease import MemoryLeaseStore
+from notebook_sync.adapters.memory_ledger import MemoryFileLedger
+from notebook_sync.adapters.memory_store import MemoryStore
 from notebook_sync.core.errors import StoreUnavailable
-from notebook_sync.core.ids import NOTEBOOK, DocumentId, DocumentKey, Generation, Lineage
+from notebook_sync.core.ids import NOTEBOOK, DocumentId, DocumentKey, Generation, Lineage, NodeId
 from notebook_sync.core.limits import Limits
 from notebook_sync.ports import (
     Appended,
@@ -54,6 +56,7 @@ async def test_down_nothing_is_done_and_nothing_is_lost() -> None:
         store.append(D, batch(1)),
         store.load(D),
         store.since(D, START),
+        store.confirms(D, START),
         store.compact(D),
         store.document_id(DocumentKey(NOTEBOOK, "a")),
         store.rename("a", "b"),
@@ -100,6 +103,7 @@ async def test_rolled_back_it_is_another_and_old_cursors_are_no_place_in_it() ->
         await store.append(D, Batch(L, G, THERE, number, (b"\0\0",)))
     assert await store.since(D, Cursor(G, last.seq, last.chain)) == Trimmed()
     assert await store.compact(D) is not None
+    assert not await store.confirms(D, Cursor(G, last.seq, last.chain))
     with pytest.raises(ValueError, match="snapshot"):
         store.rollback(D, 2)
 
@@ -159,6 +163,19 @@ async def test_a_lease_ends_by_its_clock_and_a_step_back_starts_the_wait_again()
     leases.faults.fail_next(1)
     with pytest.raises(StoreUnavailable):
         await leases.acquire(D, "file", THERE, 10.0)
+
+
+async def test_a_wait_for_forgotten_leases_is_not_prolonged_by_a_step_back() -> None:
+    time = Time()
+    store = MemoryStore(now=time)
+    leases = MemoryLeaseStore(time, store, grace=1.0)
+    assert await leases.acquire(D, "file", HERE, 10.0) == LeaseGranted(1)
+    store.restart()
+    assert await leases.acquire(D, "file", HERE, 10.0) == LeaseRefused(NodeId(""))
+    time.now -= 1000
+    assert await leases.acquire(D, "file", HERE, 10.0) == LeaseRefused(NodeId(""))
+    time.now += 11
+    assert await leases.acquire(D, "file", HERE, 10.0) == LeaseGranted(2)
 
 
 async def test_a_ledger_that_is_down_says_so() -> None:

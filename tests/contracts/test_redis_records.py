@@ -385,10 +385,10 @@ async def test_an_end_that_was_cut_off_is_finished_by_the_next_one(desk: Desk) -
 async def test_a_server_clock_that_was_set_back_starts_the_wait_again(desk: Desk) -> None:
     """Rule 7. The grant is moved into the future, as if the clock had been ahead by an hour then."""
     leases = RedisLeaseStore(desk.redis, desk.namespace)
-    assert await leases.acquire(desk.document, "file", ANNA, 0.2) == LeaseGranted(1)
-    owner, until, fence, ttl = (await desk.do("HGET", desk.keys.meta, "lease:file")).decode().split()
+    assert await leases.acquire(desk.document, "file", ANNA, 0.2) == LeaseGranted(1, G)
+    owner, until, fence, ttl, run_id = (await desk.do("HGET", desk.keys.meta, "lease:file")).decode().split()
     ahead = int(until) + 3_600_000
-    await desk.do("HSET", desk.keys.meta, "lease:file", f"{owner} {ahead} {fence} {ttl}")
+    await desk.do("HSET", desk.keys.meta, "lease:file", f"{owner} {ahead} {fence} {ttl} {run_id}")
     assert await leases.acquire(desk.document, "file", BEN, 0.2) == LeaseRefused(ANNA)
     shortened = int((await desk.do("HGET", desk.keys.meta, "lease:file")).split()[1])
     now = await desk.do("TIME")

@@ -373,6 +373,45 @@ async def test_since_knows_a_cursor_of_another_history(bench: Bench) -> None:
     assert await bench.store.since(new_document(), good) == Trimmed()
 
 
+async def test_a_place_in_the_log_is_confirmed_and_another_is_not(bench: Bench) -> None:
+    document, lineage, start = await seeded(bench.store)
+    batches = [bench.batch(start, lineage, b"%d" % n) for n in range(3)]
+    places = [await appended(bench.store, document, batch) for batch in batches]
+    cursors = [start] + [Cursor(start.generation, place.seq, place.chain) for place in places]
+    for cursor in cursors:
+        assert await bench.store.confirms(document, cursor)
+        assert not await bench.store.confirms(document, replace(cursor, generation=new_generation()))
+        assert not await bench.store.confirms(document, replace(cursor, chain=b"12345678"))
+        assert not await bench.store.confirms(document, replace(cursor, seq=cursor.seq + 1))
+        assert not await bench.store.confirms(new_document(), cursor)
+
+
+async def test_a_place_that_was_trimmed_is_confirmed_by_the_snapshot_alone(bench: Bench) -> None:
+    store = bench.forgetful
+    document, lineage, start = await seeded(store)
+    places = [
+        await appended(store, document, bench.batch(start, lineage, Typing(n).type("x"))) for n in range(1, 6)
+    ]
+    cursors = [start] + [Cursor(start.generation, place.seq, place.chain) for place in places]
+    assert await store.compact(document) == Compacted(5)
+    last = await appended(store, document, bench.batch(start, lineage, Typing(9).type("y")))
+    cursors.append(Cursor(start.generation, last.seq, last.chain))
+    assert [await store.confirms(document, cursor) for cursor in cursors] == [False] * 5 + [True] * 2
+    answers = [await store.since(document, cursor) for cursor in cursors]
+    assert [answer == Trimmed() for answer in answers] == [True] * 5 + [False] * 2
+
+
+async def test_nothing_is_confirmed_of_a_document_that_has_ended_or_has_no_content(bench: Bench) -> None:
+    document = await bench.store.document_id(key("a.ipynb"))
+    cursor = Cursor(new_generation(), 0, bytes(8))
+    lineage = await bench.store.reserve(document, new_lineage())
+    assert not await bench.store.confirms(document, cursor)
+    assert await bench.store.seed(document, lineage, cursor.generation, b"\0\0")
+    assert await bench.store.confirms(document, cursor)
+    await bench.store.forget("a.ipynb")
+    assert not await bench.store.confirms(document, cursor)
+
+
 # --- compaction ----------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from notebook_sync.adapters.memory_ledger import MemoryLeaseStore
+from notebook_sync.adapters.memory_lease import MemoryLeaseStore
 from notebook_sync.adapters.memory_store import MemoryStore
 from notebook_sync.adapters.redis_connection import Redis, connect
 from notebook_sync.adapters.redis_lease import RedisLeaseStore
@@ -46,10 +46,10 @@ class Clock:
         return self.now
 
 
-def _in_memory(window: float) -> BreakableStore:
+def _in_memory(window: float, grace: float, limits: Limits) -> BreakableStore:
     clock = Clock()
-    store = MemoryStore(now=clock, recovery_window=window)
-    leases = MemoryLeaseStore(clock)
+    store = MemoryStore(limits=limits, now=clock, recovery_window=window)
+    leases = MemoryLeaseStore(clock, store, grace=grace)
 
     async def flush() -> None:
         store.flush()
@@ -67,10 +67,13 @@ def _in_memory(window: float) -> BreakableStore:
 
 
 @contextlib.asynccontextmanager
-async def breakable(kind: str, *, window: float, limits: Limits) -> AsyncIterator[BreakableStore]:
-    """A store of its own of one of ``KINDS``; ``window`` is its recovery's, in seconds."""
+async def breakable(
+    kind: str, *, limits: Limits, window: float = 0.0, grace: float = 0.0
+) -> AsyncIterator[BreakableStore]:
+    """A store of its own of one of ``KINDS``; ``window`` is its recovery's and ``grace`` its leases', in
+    seconds; 0 as embedded."""
     if kind == "memory":
-        yield _in_memory(window)
+        yield _in_memory(window, grace, limits)
         return
     with running(valkey_binary() if kind == "valkey" else redis_binary()) as server:
         redis = await connect(server.url, limits)
@@ -84,6 +87,6 @@ async def breakable(kind: str, *, window: float, limits: Limits) -> AsyncIterato
 
         with ThreadPoolExecutor(1) as executor:
             store = RedisUpdateStore(redis, "default", limits, executor, recovery_window=window)
-            leases = RedisLeaseStore(redis, "default")
+            leases = RedisLeaseStore(redis, "default", grace=grace)
             yield BreakableStore(store, leases, flush, restart, wait_until, redis)
         await redis.aclose()

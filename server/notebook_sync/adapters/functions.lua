@@ -8,7 +8,8 @@
 --          marks "<seq>:<due ms>;...": entries up to seq may go when due (readers that lag, rule 29),
 --          compactor "<token> <until ms>",
 --          "n:<node>" -> "<number> <seq> <chain>" of the last batch of each node (rule 21),
---          "lease:<purpose>" -> "<owner> <until ms> <fence> <ttl ms>" (rule 7)
+--          "lease:<purpose>" -> "<owner> <until ms> <fence> <ttl ms> <run id>" (rule 7; no owner: nobody
+--          gets it until then), run (the Redis it was seeded in), lease_after (ms): it was founded again
 --   log    stream, id "<seq>-<ms>"; fields: w node, c chain, u0..un updates
 --   files  hash: "<folder>:digest", "<folder>:base", "<folder>:intents" (a line each, newest first)
 --   snap:<id>:<k>  the parts of an immutable snapshot
@@ -86,8 +87,8 @@ local function reserve(keys, args)
   return args[1]
 end
 
--- KEYS meta, log, chunks...; ARGV lineage, generation, snapshot id, snapshot bytes.
--- 1 if this seed is the document's, else 0.
+-- KEYS meta, log, chunks...; ARGV lineage, generation, snapshot id, snapshot bytes, milliseconds for which
+-- no lease is granted (0 unless it is founded again). 1 if this seed is the document's, else 0.
 local function seed(keys, args)
   local meta, newer = fields(keys[1], 'lineage', 'generation', 'ended')
   if newer then return newer end
@@ -102,7 +103,8 @@ local function seed(keys, args)
   redis.call('DEL', keys[2])
   redis.call('HSET', keys[1], 'v', VERSION, 'lineage', args[1], 'generation', args[2], 'seq', 0,
     'chain', ZERO_CHAIN, 'snap', args[3], 'chunks', #keys - 2, 'snap_seq', 0, 'snap_chain', ZERO_CHAIN,
-    'marks', '')
+    'marks', '', 'run', run_id())
+  if tonumber(args[5]) > 0 then redis.call('HSET', keys[1], 'lease_after', now_ms() + tonumber(args[5])) end
   return 1
 end
 
@@ -156,31 +158,49 @@ local function append(keys, args)
   return { 'OK', tostring(seq), chain }
 end
 
+-- The chain value at a place that is not after the log's end; nil when it is not known any more.
+local function chain_at(log, seq, meta)
+  if seq == tonumber(meta.seq) then return meta.chain end
+  if seq == tonumber(meta.snap_seq) then return meta.snap_chain end
+  if seq == 0 then return ZERO_CHAIN end
+  local at = redis.call('XRANGE', log, seq, seq, 'COUNT', 1)
+  return at[1] and at[1][2][3] == 'c' and at[1][2][4] or nil
+end
+
+-- The log's last seq when (generation, seq, chain) is a place in it; false when it is not: too old, of
+-- another incarnation, or rolled back (rule 3). And an error, as fields.
+local function last_seq_if_place(keys, generation, seq, chain)
+  local found, newer = fields(keys[1], 'generation', 'seq', 'chain', 'snap_seq', 'snap_chain', 'ended')
+  if newer then return false, newer end
+  local meta = { seq = found[2], chain = found[3], snap_seq = found[4], snap_chain = found[5] }
+  if found[6] or found[1] ~= generation or seq > tonumber(meta.seq) then return false end
+  if chain_at(keys[2], seq, meta) ~= chain then return false end
+  return tonumber(meta.seq)
+end
+
+local function begins_after(seq, entries)
+  return entries[1] and tonumber(string.match(entries[1][1], '^%d+')) == seq + 1
+end
+
 -- KEYS meta, log; ARGV generation, seq, chain, bytes of a page. {last seq of the log, a page after seq},
--- or 'TRIMMED' when the cursor is no place in this log: too old, of another incarnation, or rolled back.
+-- or 'TRIMMED' when the cursor is no place in this log.
 local function since(keys, args)
-  local meta, newer = fields(keys[1], 'generation', 'seq', 'chain', 'snap_seq', 'snap_chain', 'ended')
-  if newer then return newer end
   local seq = tonumber(args[2])
-  if meta[6] or meta[1] ~= args[1] or seq > tonumber(meta[2]) then return 'TRIMMED' end
-  local chain
-  if seq == 0 then
-    chain = ZERO_CHAIN
-  elseif seq == tonumber(meta[2]) then
-    chain = meta[3]
-  elseif seq == tonumber(meta[4]) then
-    chain = meta[5]
-  else
-    local at = redis.call('XRANGE', keys[2], seq, seq, 'COUNT', 1)
-    if at[1] and at[1][2][3] == 'c' then chain = at[1][2][4] end
-  end
-  if chain ~= args[3] then return 'TRIMMED' end
+  local last, newer = last_seq_if_place(keys, args[1], seq, args[3])
+  if newer then return newer end
+  if not last then return 'TRIMMED' end
   local entries = page(keys[2], seq, tonumber(args[4]))
-  if seq < tonumber(meta[2]) then
-    local first = entries[1] and tonumber(string.match(entries[1][1], '^%d+'))
-    if first ~= seq + 1 then return 'TRIMMED' end
-  end
-  return { meta[2], entries }
+  if seq < last and not begins_after(seq, entries) then return 'TRIMMED' end
+  return { last, entries }
+end
+
+-- KEYS meta, log; ARGV generation, seq, chain. 1 if that is a place in this log, else 0: since says TRIMMED.
+local function confirms(keys, args)
+  local seq = tonumber(args[2])
+  local last, newer = last_seq_if_place(keys, args[1], seq, args[3])
+  if newer then return newer end
+  if not last then return 0 end
+  return (seq == last or begins_after(seq, page(keys[2], seq, 1))) and 1 or 0
 end
 
 -- KEYS meta, log; ARGV token, milliseconds. Take the right to compact, if there is something to.
@@ -329,45 +349,72 @@ local function move(keys, args)
   return redis.call('SMEMBERS', keys[3])
 end
 
--- KEYS meta; ARGV purpose, owner, milliseconds. {'OK', fence} when the owner has it, {'NO', who has}.
-local function lease(keys, args)
-  local meta, newer = fields(keys[1], 'lease:' .. args[1])
-  if newer then return newer end
-  local now, fence = now_ms(), 0
-  if meta[1] then
-    local owner, ends, last, ttl = string.match(meta[1], '^(%S*) (%d+) (%d+) (%d+)$')
-    ends, ttl, fence = tonumber(ends), tonumber(ttl), tonumber(last)
-    if ends > now + ttl then
-      -- The server's clock was set back: the holder counts its own time, so wait once more (rule 7).
-      ends = now + ttl
-      redis.call('HSET', keys[1], 'lease:' .. args[1], owner .. ' ' .. ends .. ' ' .. fence .. ' ' .. ttl)
-    end
-    if owner ~= args[2] and ends > now then return { 'NO', owner } end
-    if owner ~= args[2] or ends <= now then fence = fence + 1 end
-  else
-    fence = 1
+-- A lease's record; one that nobody ever had for a purpose without a record.
+local function held_lease(record, ttl, founded_in, after)
+  if not record then
+    return { owner = '', ends = tonumber(after or 0), fence = 0, ttl = ttl, run = founded_in }
   end
-  redis.call('HSET', keys[1], 'v', VERSION, 'lease:' .. args[1],
-    args[2] .. ' ' .. (now + tonumber(args[3])) .. ' ' .. fence .. ' ' .. args[3])
-  return { 'OK', tostring(fence) }
+  local owner, ends, fence, was, run = string.match(record, '^(%S*) (%d+) (%d+) (%d+) ?(%x*)$')
+  return { owner = owner, ends = tonumber(ends), fence = tonumber(fence), ttl = tonumber(was), run = run }
+end
+
+local function keep_lease(meta, purpose, held)
+  redis.call('HSET', meta, 'v', VERSION, 'lease:' .. purpose, string.format('%s %.0f %.0f %.0f %s', held.owner,
+    held.ends, held.fence, held.ttl, held.run))
+end
+
+-- KEYS meta; ARGV purpose, owner, milliseconds, milliseconds more for which leases that this Redis may have
+-- forgotten are waited for (0: it forgets none). {'OK', fence, generation} when the owner has it,
+-- {'NO', who has} (rule 7).
+local function lease(keys, args)
+  local meta, newer = fields(keys[1], 'lease:' .. args[1], 'generation', 'run', 'lease_after')
+  if newer then return newer end
+  local now, run, ttl, grace = now_ms(), run_id(), tonumber(args[3]), tonumber(args[4])
+  local held = held_lease(meta[1], ttl, meta[3] or run, meta[4])
+  if grace > 0 and held.run ~= run then
+    -- Granted, or not yet, before a restart or a failover, which may have lost a later grant.
+    held.owner, held.run = '', run
+    held.ttl = math.max(held.ttl, ttl) + grace
+    held.ends = now + held.ttl
+    keep_lease(keys[1], args[1], held)
+  end
+  local longest = held.owner == '' and math.max(held.ttl, ttl + grace) or held.ttl
+  if held.ends > now + longest then
+    -- The server's clock was set back: the holder counts its own time, so wait once more.
+    held.ends = now + longest
+    keep_lease(keys[1], args[1], held)
+  end
+  if held.owner ~= args[2] and held.ends > now then return { 'NO', held.owner } end
+  if held.owner ~= args[2] or held.ends <= now then held.fence = held.fence + 1 end
+  held.owner, held.ends, held.ttl, held.run = args[2], now + ttl, ttl, run
+  keep_lease(keys[1], args[1], held)
+  return { 'OK', tostring(held.fence), meta[2] or '' }
 end
 
 -- KEYS meta; ARGV purpose, owner. The fence stays, so that it rises for the next owner.
 local function release(keys, args)
   local meta, newer = fields(keys[1], 'lease:' .. args[1])
   if newer then return newer end
-  local owner, fence, ttl = string.match(meta[1] or '', '^(%S*) %d+ (%d+) (%d+)$')
-  if owner == args[2] then
-    redis.call('HSET', keys[1], 'lease:' .. args[1], owner .. ' 0 ' .. fence .. ' ' .. ttl)
+  local held = meta[1] and held_lease(meta[1])
+  if held and held.owner == args[2] then
+    held.ends = 0
+    keep_lease(keys[1], args[1], held)
   end
   return 1
 end
 
 -- KEYS files; ARGV folder, intent (one line), how many are kept. Newest first; a repeat moves up.
+-- The newest intents are kept, and beyond them the newest of each other node: a server that was frozen
+-- for long must still be recognised when it goes on (rule 5).
 local function intend(keys, args)
-  local name, kept = args[1] .. ':intents', { args[2] }
+  local name, kept, nodes = args[1] .. ':intents', { args[2] }, {}
+  local newest, most = tonumber(args[3]), tonumber(args[4] or args[3])
+  nodes[string.match(args[2], '"node":"([^"]*)"') or ''] = true
   for line in string.gmatch(redis.call('HGET', keys[1], name) or '', '[^\n]+') do
-    if line ~= args[2] and #kept < tonumber(args[3]) then kept[#kept + 1] = line end
+    local node = string.match(line, '"node":"([^"]*)"') or ''
+    if line ~= args[2] and (#kept < newest or (#kept < most and not nodes[node])) then
+      kept[#kept + 1], nodes[node] = line, true
+    end
   end
   redis.call('HSET', keys[1], name, table.concat(kept, '\n'))
   return 1
@@ -378,6 +425,7 @@ redis.register_function('jc1_seed', seed)
 redis.register_function{ function_name = 'jc1_load', callback = load, flags = { 'no-writes' } }
 redis.register_function('jc1_append', append)
 redis.register_function{ function_name = 'jc1_since', callback = since, flags = { 'no-writes' } }
+redis.register_function{ function_name = 'jc1_confirms', callback = confirms, flags = { 'no-writes' } }
 redis.register_function('jc1_compact_begin', compact_begin)
 redis.register_function('jc1_compact', compact)
 redis.register_function('jc1_compact_end', compact_end)

@@ -1,49 +1,18 @@
-"""The memory twins of leases and of the file ledger, on the same contract suites as Redis."""
+"""The memory twin of the file ledger, on the same contract suite as Redis."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 
-from notebook_sync.adapters.memory_store import Faults
+from notebook_sync.adapters.memory_faults import Faults
 from notebook_sync.core.ids import DocumentId, NodeId
-from notebook_sync.ports import FileRecord, Intent, LeaseGranted, LeaseRefused
+from notebook_sync.ports import FileRecord, Intent
 
 INTENTS_KEPT = 16
-
-
-class MemoryLeaseStore:
-    """See ``ports.LeaseStore``; ``now`` gives its clock in seconds."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self.faults = Faults()
-        self._now = now
-        self._held: dict[tuple[DocumentId, str], tuple[NodeId, float, int, float]] = {}
-
-    async def acquire(
-        self, document: DocumentId, purpose: str, node: NodeId, ttl: float
-    ) -> LeaseGranted | LeaseRefused:
-        """See ``ports.LeaseStore``."""
-        await self.faults.before()
-        now, key = self._now(), (document, purpose)
-        owner, ends, fence, granted = self._held.get(key, (node, now, 0, ttl))
-        # A clock that was set back must not make a lease last longer than it was granted for (rule 7).
-        ends = min(ends, now + granted)
-        self._held[key] = (owner, ends, fence, granted)
-        if ends > now and owner != node:
-            return LeaseRefused(owner)
-        if ends <= now:
-            fence += 1
-        self._held[key] = (node, now + ttl, fence, ttl)
-        self.faults.after()
-        return LeaseGranted(fence)
-
-    async def release(self, document: DocumentId, purpose: str, node: NodeId) -> None:
-        """See ``ports.LeaseStore``."""
-        await self.faults.before()
-        held = self._held.get((document, purpose))
-        if held is not None and held[0] == node:
-            self._held[document, purpose] = (node, self._now(), held[2], held[3])
+"""The newest, whoever wrote them."""
+INTENTS_MOST = 64
+"""With the newest of each other node."""
 
 
 class MemoryFileLedger:
@@ -66,13 +35,26 @@ class MemoryFileLedger:
         await self.faults.before()
         known = self._known(document, folder)
         others = tuple(other for other in known.intents if other != intent)
-        self._records[document, folder] = FileRecord(
-            known.digest, known.base, (intent, *others)[:INTENTS_KEPT]
-        )
+        self._records[document, folder] = replace(known, intents=kept_intents((intent, *others)))
         self.faults.after()
 
-    async def common(self, document: DocumentId, folder: str, digest: str, base: bytes) -> None:
+    async def common(
+        self, document: DocumentId, folder: str, digest: str, base: bytes, seen: Sequence[str] | None = None
+    ) -> None:
         """See ``ports.FileLedger``."""
         await self.faults.before()
-        self._records[document, folder] = FileRecord(digest, base, self._known(document, folder).intents)
+        known = self._known(document, folder)
+        now_seen = known.seen if seen is None else tuple(seen)
+        self._records[document, folder] = replace(known, digest=digest, base=base, seen=now_seen)
         self.faults.after()
+
+
+def kept_intents(intents: Sequence[Intent]) -> tuple[Intent, ...]:
+    """Of intents, newest first, those that are kept (see ``ports.FileLedger.intend``)."""
+    kept: list[Intent] = []
+    nodes: set[NodeId] = set()
+    for intent in intents:
+        if len(kept) < INTENTS_KEPT or (intent.node not in nodes and len(kept) < INTENTS_MOST):
+            kept.append(intent)
+            nodes.add(intent.node)
+    return tuple(kept)

@@ -1,13 +1,11 @@
-"""The memory twin of the update store and the channel: for tests and simulation, on the same contract suites.
+"""The memory twin of the update store: for tests and simulation, on the same contract suite.
 
-Deterministic: ids are counted, nothing waits unless told to, messages arrive in the order published.
+Deterministic: ids are counted, nothing waits unless told to.
 """
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,16 +13,15 @@ from dataclasses import dataclass, field
 
 from notebook_sync.adapters.compaction import fold
 from notebook_sync.adapters.log_chain import START, next_chain
-from notebook_sync.core.errors import DocumentEnded, StoreUnavailable
+from notebook_sync.adapters.memory_channel import MemoryChannel
+from notebook_sync.adapters.memory_faults import Faults
+from notebook_sync.core.errors import DocumentEnded
 from notebook_sync.core.ids import DocumentId, DocumentKey, Generation, Lineage, NodeId
 from notebook_sync.core.limits import Limits
 from notebook_sync.ports import (
     Appended,
     Attendance,
-    AwarenessPublished,
     Batch,
-    ChannelEvent,
-    ChannelRestored,
     Compacted,
     Cursor,
     EntryPublished,
@@ -36,107 +33,26 @@ from notebook_sync.ports import (
     Trimmed,
 )
 
-log = logging.getLogger(__name__)
 
-Listener = Callable[[ChannelEvent], None]
+@dataclass(slots=True)
+class Lease:
+    """Who has it until when; nobody gets it until then when ``owner`` is ""."""
 
-
-class Faults:
-    """What goes wrong on purpose. One object may serve several twins, as one Redis does.
-
-    Attributes:
-        down: every call raises ``StoreUnavailable`` and does nothing.
-        slow: seconds that every call waits first.
-    """
-
-    def __init__(self) -> None:
-        self.down = False
-        self.slow = 0.0
-        self._failures = 0
-        self._lost_answers = 0
-
-    def fail_next(self, calls: int) -> None:
-        """The next ``calls`` calls raise ``StoreUnavailable`` and do nothing."""
-        self._failures = calls
-
-    def lose_next_answers(self, calls: int) -> None:
-        """The next ``calls`` calls do what they should, and raise ``StoreUnavailable`` all the same."""
-        self._lost_answers = calls
-
-    async def before(self) -> None:
-        """Call first in each operation."""
-        if self.slow:
-            await asyncio.sleep(self.slow)
-        if self.down or self._failures > 0:
-            self._failures = max(0, self._failures - 1)
-            raise StoreUnavailable("the store does not answer (on purpose)")
-
-    def after(self) -> None:
-        """Call when an operation that changes something is done."""
-        if self._lost_answers > 0:
-            self._lost_answers -= 1
-            raise StoreUnavailable("the store's answer was lost (on purpose)")
+    owner: NodeId
+    ends: float
+    fence: int
+    ttl: float
+    run_id: str
 
 
-class MemoryChannel:
-    """The channels of one Redis. ``for_node`` gives a node's view of it."""
+@dataclass(slots=True)
+class Leases:
+    """A document's leases by purpose, the run of the store in which it was seeded, and the time before which
+    none is granted because it was founded again."""
 
-    def __init__(self) -> None:
-        self._nodes: dict[DocumentId, dict[MemoryNodeChannel, Listener]] = defaultdict(dict)
-
-    def for_node(self, node: NodeId) -> MemoryNodeChannel:
-        """The channel as one node sees it."""
-        return MemoryNodeChannel(self, node)
-
-    def listen(self, document: DocumentId, node: MemoryNodeChannel, listener: Listener | None) -> None:
-        """``listener`` hears of ``document`` from now on; None: no more."""
-        if listener is None:
-            self._nodes[document].pop(node, None)
-        else:
-            self._nodes[document][node] = listener
-
-    def publish(self, document: DocumentId, event: ChannelEvent) -> None:
-        """Tell every node that listens."""
-        for node, listener in list(self._nodes[document].items()):
-            node.hand(event, listener)
-
-    def interrupt(self) -> None:
-        """Every subscription was lost and is back, as after a restart of Redis."""
-        for document in list(self._nodes):
-            self.publish(document, ChannelRestored())
-
-
-class MemoryNodeChannel:
-    """See ``ports.Channel``. ``deaf``: what is published does not arrive; ``faults`` hit its calls."""
-
-    def __init__(self, shared: MemoryChannel, node: NodeId) -> None:
-        self.faults = Faults()
-        self.deaf = False
-        self._shared = shared
-        self._node = node
-
-    async def subscribe(self, document: DocumentId, listener: Listener) -> None:
-        """See ``ports.Channel``."""
-        await self.faults.before()
-        self._shared.listen(document, self, listener)
-
-    async def unsubscribe(self, document: DocumentId) -> None:
-        """See ``ports.Channel``."""
-        self._shared.listen(document, self, None)
-
-    async def publish_awareness(self, document: DocumentId, node: NodeId, frame: bytes) -> None:
-        """See ``ports.Channel``."""
-        await self.faults.before()
-        self._shared.publish(document, AwarenessPublished(node, frame))
-
-    def hand(self, event: ChannelEvent, listener: Listener) -> None:
-        """Deliver one message, unless it is this node's own awareness."""
-        if self.deaf or (isinstance(event, AwarenessPublished) and event.node == self._node):
-            return
-        try:
-            listener(event)
-        except Exception:
-            log.exception("a listener could not take a message")
+    held: dict[str, Lease] = field(default_factory=dict)
+    run_id: str | None = None
+    after: float = 0.0
 
 
 @dataclass(slots=True)
@@ -151,6 +67,7 @@ class _Document:
     log: list[LogEntry] = field(default_factory=list)
     numbers: dict[NodeId, tuple[int, Appended]] = field(default_factory=dict)
     trims: list[tuple[int, float]] = field(default_factory=list)
+    leases: Leases = field(default_factory=Leases)
 
 
 @dataclass(slots=True)
@@ -206,7 +123,7 @@ class MemoryStore:
         self.run_id = f"run-{next(self._runs)}"
 
     def rollback(self, document: DocumentId, to_seq: int) -> None:
-        """Lose the newest entries of a document, as a restart from an older file does (rule 3).
+        """Lose a document's newest entries and leases, as a restart from an older file does (rule 3).
 
         ``to_seq`` must not be before the snapshot.
         """
@@ -216,8 +133,14 @@ class MemoryStore:
         stored.log = [entry for entry in stored.log if entry.seq <= to_seq]
         at_end = [entry.chain for entry in stored.log if entry.seq == to_seq]
         stored.seq, stored.chain = to_seq, at_end[0] if at_end else stored.snapshot_at[1]
+        stored.leases.held.clear()
         stored.numbers = {node: last for node, last in stored.numbers.items() if last[1].seq <= to_seq}
         self.restart()
+
+    def leases_of(self, document: DocumentId) -> tuple[Leases, Generation | None]:
+        """For the twin of leases, which are kept with the document and lost with it."""
+        stored = self._documents[document]
+        return stored.leases, stored.generation
 
     async def attend(self) -> Attendance:
         """See ``ports.UpdateStore``."""
@@ -297,7 +220,13 @@ class MemoryStore:
         return Loaded(stored.lineage, stored.snapshot, tail, cursor)
 
     async def seed(
-        self, document: DocumentId, lineage: Lineage, generation: Generation, snapshot: bytes
+        self,
+        document: DocumentId,
+        lineage: Lineage,
+        generation: Generation,
+        snapshot: bytes,
+        *,
+        again: bool = False,
     ) -> bool:
         """See ``ports.UpdateStore``."""
         await self.faults.before()
@@ -306,6 +235,9 @@ class MemoryStore:
             return False
         if stored.generation is None:
             stored.lineage, stored.generation, stored.snapshot = lineage, generation, snapshot
+            stored.leases.run_id = self.run_id
+            if again and self._recovery_window:
+                stored.leases.after = self._now() + self._limits.lease_ttl + self._limits.lease_grace
         self.faults.after()
         return stored.generation == generation
 
@@ -338,14 +270,14 @@ class MemoryStore:
         """See ``ports.UpdateStore``."""
         await self.faults.before()
         stored = self._documents[document]
-        if stored.ended or stored.generation != cursor.generation or cursor.seq > stored.seq:
+        if not _is_place(stored, cursor):
             return Trimmed()
-        chains = {0: START, **{entry.seq: entry.chain for entry in stored.log}}
-        chains |= {stored.seq: stored.chain, stored.snapshot_at[0]: stored.snapshot_at[1]}
-        entries = tuple(entry for entry in stored.log if entry.seq > cursor.seq)
-        if chains.get(cursor.seq) != cursor.chain or len(entries) != stored.seq - cursor.seq:
-            return Trimmed()
-        return entries
+        return tuple(entry for entry in stored.log if entry.seq > cursor.seq)
+
+    async def confirms(self, document: DocumentId, cursor: Cursor) -> bool:
+        """See ``ports.UpdateStore``."""
+        await self.faults.before()
+        return _is_place(self._documents[document], cursor)
 
     async def compact(self, document: DocumentId) -> Compacted | NotCompacted:
         """See ``ports.UpdateStore``."""
@@ -365,6 +297,15 @@ class MemoryStore:
         while stored.trims and stored.trims[0][1] <= self._now():
             upto, _ = stored.trims.pop(0)
             stored.log = [entry for entry in stored.log if entry.seq > upto]
+
+
+def _is_place(stored: _Document, cursor: Cursor) -> bool:
+    if stored.ended or stored.generation != cursor.generation or cursor.seq > stored.seq:
+        return False
+    chains = {0: START, **{entry.seq: entry.chain for entry in stored.log}}
+    chains |= {stored.seq: stored.chain, stored.snapshot_at[0]: stored.snapshot_at[1]}
+    follow = sum(entry.seq > cursor.seq for entry in stored.log)
+    return chains.get(cursor.seq) == cursor.chain and follow == stored.seq - cursor.seq
 
 
 def _below(path: str, top: str) -> bool:

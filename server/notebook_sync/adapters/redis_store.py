@@ -218,6 +218,12 @@ class RedisUpdateStore:
         rest = await self._entries_up_to(keys, end_of(cursor, entries), seq)
         return rest if isinstance(rest, Trimmed) else (*entries, *rest)
 
+    async def confirms(self, document: DocumentId, cursor: Cursor) -> bool:
+        """See ``ports.UpdateStore``."""
+        keys = self._keys(document)
+        place = (cursor.generation, cursor.seq, cursor.chain.hex())
+        return bool(await call(self._redis, "jc1_confirms", [keys.meta, keys.log], *place))
+
     async def append(self, document: DocumentId, batch: Batch) -> Appended | StaleHistory:
         """See ``ports.UpdateStore``."""
         keys = self._keys(document)
@@ -244,10 +250,17 @@ class RedisUpdateStore:
     # --- snapshots ----------------------------------------------------------------------------
 
     async def seed(
-        self, document: DocumentId, lineage: Lineage, generation: Generation, snapshot: bytes
+        self,
+        document: DocumentId,
+        lineage: Lineage,
+        generation: Generation,
+        snapshot: bytes,
+        *,
+        again: bool = False,
     ) -> bool:
         """See ``ports.UpdateStore``."""
         keys = self._keys(document)
+        wait = self._limits.lease_ttl + self._limits.lease_grace if again and self._recovery_window else 0.0
         name, parts = await self._write_parts(keys, snapshot)
         return bool(
             await call(
@@ -258,6 +271,7 @@ class RedisUpdateStore:
                 generation,
                 name,
                 len(snapshot),
+                int(wait * 1000),
             )
         )
 
