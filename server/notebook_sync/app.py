@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import itertools
 import logging
 import os
 import secrets
@@ -21,23 +20,25 @@ from pycrdt import Doc
 from notebook_sync.adapters.codec_worker import fresh_client_id
 from notebook_sync.adapters.embedded_valkey import EmbeddedValkey
 from notebook_sync.adapters.file_versions import FileVersionStore, versions_folder
+from notebook_sync.adapters.local_copies import FileLocalCopies
 from notebook_sync.adapters.local_files import LocalFiles
+from notebook_sync.adapters.memory_ledger import MemoryFileLedger
 from notebook_sync.adapters.notebook_codec import NotebookCodec
 from notebook_sync.adapters.redis_channel import RedisChannel
 from notebook_sync.adapters.redis_connection import connect, redacted
 from notebook_sync.adapters.redis_lease import RedisLeaseStore
 from notebook_sync.adapters.redis_ledger import RedisFileLedger
 from notebook_sync.adapters.redis_store import RedisUpdateStore
-from notebook_sync.core.errors import DocumentEnded, StoreUnavailable
+from notebook_sync.core.errors import StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage, NodeId, UserId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member
-from notebook_sync.engine.checkpointer import Saver
+from notebook_sync.engine.assembly import Chance, Ports, assemble
 from notebook_sync.engine.connection import Connection, Transport
-from notebook_sync.engine.loader import Loader
 from notebook_sync.engine.lobby_runner import LobbyRunner
+from notebook_sync.engine.naming import Naming
 from notebook_sync.engine.registry import Registry
-from notebook_sync.engine.runner import Told, Workshop
+from notebook_sync.engine.runner import Told
 from notebook_sync.engine.supervisor import Supervisor, forever
 from notebook_sync.engine.versions import NotRestored, Restored, Versions
 from notebook_sync.ports import FileStore, Metrics
@@ -84,6 +85,10 @@ class RoomStatus:
     stored: bool
     saved: bool
     seq: int
+    stored_where: str = ""
+    """The level at which edits are acknowledged now: redis, disk, local, or nothing."""
+    reason: str = ""
+    """Why it is in this state, for people."""
 
 
 class NoMetrics:
@@ -127,6 +132,7 @@ class NotebookSync:
         self._session_key = b""
         self._store: RedisUpdateStore
         self._registry: Registry
+        self._naming: Naming
         self._lobby: LobbyRunner
         self.versions: Versions
         """Restore points, once entered."""
@@ -157,30 +163,39 @@ class NotebookSync:
         channel = RedisChannel(url, settings.namespace, self.node, limits)
         reader = supervisor.spawn(forever(channel.run, "the channel's reader"), "channel")
         stack.push_async_callback(_end_channel, channel, reader)
-        self._store = RedisUpdateStore(redis, settings.namespace, limits, codec.executor)
-        workshop = Workshop(
-            node=self.node,
-            limits=limits,
-            supervisor=supervisor,
+        copies = await stack.enter_async_context(
+            FileLocalCopies(settings.state_dir / "copies", self.node, limits)
+        )
+        shared = settings.redis_url is not None
+        window = limits.recovery_window if shared else 0.0
+        self._store = RedisUpdateStore(
+            redis, settings.namespace, limits, codec.executor, recovery_window=window
+        )
+        versions = FileVersionStore(versions_folder(settings.root_dir, settings.state_dir), limits)
+        ports = Ports(
             store=self._store,
             channel=channel,
-            loader=Loader(self._store, self._files, codec, lambda: secrets.token_hex(16)),
-            saver=Saver(
-                self.node,
-                self._files,
-                codec,
-                RedisFileLedger(redis, settings.namespace),
-                RedisLeaseStore(redis, settings.namespace),
-                limits,
-                folder_name(settings.root_dir),
-            ),
+            leases=RedisLeaseStore(redis, settings.namespace, grace=limits.lease_grace if shared else 0.0),
+            ledger=RedisFileLedger(redis, settings.namespace),
+            bases=MemoryFileLedger(),
+            copies=copies,
+            versions=versions,
+            files=self._files,
+            codec=codec,
             metrics=self._metrics,
-            new_client_id=fresh_client_id,
-            connection_numbers=itertools.count(1),
-            jitter=lambda: secrets.randbelow(1000) / 1000,
         )
-        self._registry = Registry(workshop, self._told)
-        versions = FileVersionStore(versions_folder(settings.root_dir, settings.state_dir), limits)
+        engine = assemble(
+            self.node,
+            ports,
+            Chance(lambda: secrets.token_hex(16), fresh_client_id, lambda: secrets.randbelow(1000) / 1000),
+            limits,
+            supervisor,
+            self._told,
+            folder=folder_name(settings.root_dir),
+            provisional=shared,
+        )
+        self._naming, self._registry, workshop = engine.naming, engine.registry, engine.workshop
+        supervisor.spawn(forever(engine.recovery.watch, "the watch over the store"), "recovery")
         self.versions = Versions(workshop, self._registry, versions, self._on_event)
         supervisor.spawn(forever(self.versions.watch, "the schedule of restore points"), "versions")
         self._lobby = LobbyRunner(workshop)
@@ -208,15 +223,11 @@ class NotebookSync:
 
         It names the document's lineage, which is reserved here if there is none yet (rule 20), with a
         MAC, so that it stays valid over restarts and can't be made up (rule 10). The file need not
-        exist: the socket says so. Raises ``StoreUnavailable``.
+        exist: the socket says so. While the store is away it is what this disk knows (rule 9). Raises
+        ``StoreUnavailable``.
         """
-        known = await self._store.find_document(key)
-        document = known or await self._store.document_id(key)
-        try:
-            lineage = await self._store.reserve(document, Lineage(secrets.token_hex(16)))
-        except DocumentEnded as error:
-            raise StoreUnavailable(f"{key.path} was deleted or overwritten a moment ago") from error
-        return f"{lineage}.{self._mac(lineage)}", known is None
+        named = await self._naming.lineage(key)
+        return f"{named.lineage}.{self._mac(named.lineage)}", named.created
 
     def _mac(self, lineage: str) -> str:
         return hmac.digest(self._session_key, lineage.encode(), hashlib.sha256).hex()[:32]
@@ -279,6 +290,8 @@ class NotebookSync:
                 runner.room.stored,
                 runner.room.saved,
                 runner.room.seq,
+                runner.room.stored_where,
+                runner.room.reason,
             )
             for runner in self._registry
         ]

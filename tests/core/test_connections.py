@@ -19,7 +19,7 @@ def connected(role: Role = Role.PARTICIPANT, wants: frozenset[str] = frozenset({
 
 
 def told(connection: Connected, durable: int) -> dict[str, object] | None:
-    message = connection.stored_message(durable, "redis")
+    message = connection.stored_message(durable, "redis", final=True)
     return None if message is None else json.loads(message)
 
 

@@ -20,7 +20,8 @@ class Connected:
     lineage: Lineage | None = None
     """The history the client says it holds."""
     frames: int = 0
-    told: int = 0
+    told: dict[str, int] = field(default_factory=dict)
+    """The newest frame acknowledged, for each level."""
     awaiting: deque[tuple[int, int]] = field(default_factory=deque)
     """(frame number, position that must be durable), oldest first."""
     refused: list[int] = field(default_factory=list)
@@ -56,16 +57,23 @@ class Connected:
         self.parked = False
         self.awaiting = deque((frame, max(needed, position)) for frame, needed in self.awaiting)
 
-    def stored_message(self, durable: int, level: str) -> str | None:
-        """The JSON of a RAW ``stored`` message, or None when there is nothing new to tell."""
-        newest = self.told
+    def stored_message(self, durable: int, level: str, *, final: bool) -> str | None:
+        """The JSON of a RAW ``stored`` message, or None when there is nothing new to tell.
+
+        ``final``: no other level will be told of these frames later.
+        """
+        passed: tuple[int, int] | None = None
         while self.awaiting and self.awaiting[0][1] <= durable:
-            newest, _ = self.awaiting.popleft()
-        if newest == self.told:
+            passed = self.awaiting.popleft()
+        if passed is not None and not final:
+            self.awaiting.appendleft(passed)  # one for all of them: acknowledgements are cumulative
+        before = self.told.get(level, 0)
+        if passed is None or passed[0] <= before:
             return None
-        self.told = newest
-        refused = [n for n in self.refused if n <= newest]
-        self.refused = [n for n in self.refused if n > newest]
+        newest = self.told[level] = passed[0]
+        refused = [n for n in self.refused if before < n <= newest]
+        if final:
+            self.refused = [n for n in self.refused if n > newest]
         return json.dumps({"type": "stored", "n": newest, "level": level, "refused": refused})
 
 

@@ -11,18 +11,31 @@ from __future__ import annotations
 import enum
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from notebook_sync.core import events as ev
-from notebook_sync.core.effects import Append, Compact, Effect, FetchEntries, Load, Report, StateChanged
+from notebook_sync.core.effects import (
+    Append,
+    Compact,
+    Effect,
+    FetchEntries,
+    KeepCopy,
+    Load,
+    Place,
+    Record,
+    Refound,
+    Report,
+    StateChanged,
+)
 from notebook_sync.core.errors import InvariantBroken, ProtocolError
 from notebook_sync.core.ids import ConnectionId, NodeId
+from notebook_sync.core.journaling import Journaling
 from notebook_sync.core.lifecycle import DocumentState, Lifecycle
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.narrow_ids import NarrowIds
 from notebook_sync.core.people import People
-from notebook_sync.core.replica import DamagedReplica, Replica
+from notebook_sync.core.replica import DamagedReplica, Replica, merge
 from notebook_sync.core.state_vector import decode_state_vector
 from notebook_sync.core.update import Clocks, UpdateSummary, decode
 from notebook_sync.core.update_log import UpdateLog
@@ -47,6 +60,7 @@ class DocumentConfig:
     limits: Limits
     new_client_id: Callable[[], int]
     on_server_edit: Callable[[bytes], None]
+    level: str = "redis"
 
 
 class Document:
@@ -62,6 +76,11 @@ class Document:
         self._out = out
         self.replica = self._new_replica()
         self.log = UpdateLog(config.limits)
+        self.journal = Journaling(config.limits)
+        self.provisional = False
+        """Opened without the store, which may turn out to have another history for this path (rule 9)."""
+        self.reason = ""
+        """Why the document is in its state, for people."""
         self._clocks = Clocks()
         self._narrow = NarrowIds()
         self._gapped: list[bytes] = []
@@ -101,8 +120,19 @@ class Document:
         """An update from a client or the file: apply, pass on the bytes as they came, log them (rule 1)."""
         taken = self._apply(update, summary, source, now)
         if taken in (Taken.CHANGED, Taken.PARKED):
-            self.log.submit(update)
+            self._submit(update)
         return taken
+
+    def _submit(self, update: bytes) -> int:
+        position = self.log.submit(update)
+        self.journal.submit(position, update)
+        if self.log.full and self.log.lineage is not None:
+            self._out.append(
+                Report("too much waits for the store: it gets all as one update when it is back")
+            )
+            self.log.drop_window()
+            self._ask_load()
+        return position
 
     def _apply(self, update: bytes, summary: UpdateSummary, source: ConnectionId | None, now: float) -> Taken:
         try:
@@ -137,7 +167,7 @@ class Document:
     def edited_here(self, update: bytes) -> None:
         """Made in this replica already: log it, and show it once it is stored (rule 14)."""
         self._clocks.add(decode(update, self._limits))
-        self._held_back.append((self.log.submit(update), update))
+        self._held_back.append((self._submit(update), update))
 
     def write_state(self, values: dict[str, object]) -> None:
         """Set keys of the document's ``state`` map, as an edit of the server."""
@@ -172,20 +202,50 @@ class Document:
     # --- the stored document ------------------------------------------------------------------
 
     def opened(self, event: ev.Opened, now: float) -> None:
-        """The stored document, whole: the first time, or after ``load_again``."""
+        """The stored document, whole: the first time, or after ``Load``."""
         self._loading = False
         updates = [event.snapshot, *(u for entry in event.entries for u in entry.updates)]
         if self.log.lineage is None:
             self._fill(updates)
-            self.log.follow(event.lineage, event.generation, event.seq, event.chain)
             self._sweep_at = now + self._limits.sweep_interval
-            # The subscription may have begun to be heard after the load.
-            self.fetch_soon(now)
+            self.log.follow(event.lineage, event.generation, event.seq, event.chain)
+            if event.local:
+                self._add_local(updates, event.local)
         else:
             self._merge_histories(event, updates)
+        # The subscription may have begun to be heard after the load.
+        self.fetch_soon(now)
         self._since_snapshot = len(event.entries)
         self._since_snapshot_bytes = sum(len(u) for e in event.entries for u in e.updates)
+        self.provisional = False
+        self.journal.want_snapshot()
         self.move(DocumentState.LIVE, "")
+
+    def _add_local(self, stored: list[bytes], local: tuple[bytes, ...]) -> None:
+        """This disk's copy of the same lineage: what the store lacks, for it was set back, or this server
+        ended before it got there, goes to the store (rule 15)."""
+        before = self.replica.state_vector()
+        changed = self._merge_in(local)
+        if changed is None:
+            self._fill([*stored, *local])
+        if changed is not False or self.gapped:
+            self.log.submit(self.whole_state(before))
+
+    def opened_locally(self, event: ev.OpenedLocally, now: float) -> None:
+        """Without the store, from this disk; what the store has is merged in when it is back (rule 9)."""
+        self._fill(list(event.updates))
+        self.log.begin(event.lineage)
+        self.provisional = event.provisional
+        self._sweep_at = now + self._limits.sweep_interval
+        self.journal.want_snapshot()
+        self.move(DocumentState.DEGRADED, "the shared store is away")
+        self._ask_load()
+
+    def whole_state(self, state_vector: bytes | None = None) -> bytes:
+        """All that this copy has beyond ``state_vector``, as one v1 update, parked updates included: a
+        replica leaves those out of its diffs (rule 6)."""
+        diff = self.replica.diff(state_vector)
+        return merge([diff, *self.gapped]) if self.gapped else diff
 
     def _fill(self, updates: list[bytes]) -> None:
         """A fresh replica from the store's bytes; a record that can't be applied is left out and reported."""
@@ -207,7 +267,7 @@ class Document:
         self._clocks.advance(state_vector)
         self._narrow.know(decode_state_vector(state_vector))
 
-    def _read_clocks(self, updates: list[bytes]) -> None:
+    def _read_clocks(self, updates: Sequence[bytes]) -> None:
         for update in updates:
             if len(update) > self._limits.decode_inline or (summary := self._summary(update)) is None:
                 continue
@@ -238,48 +298,81 @@ class Document:
     def _merge_histories(self, event: ev.Opened, updates: list[bytes]) -> None:
         """The same lineage, from another incarnation of the log: merge both ways, lose neither."""
         before = self.replica.state_vector()
-        missing = EMPTY_UPDATE
-        if self._damaged:
-            self._fill([*updates, *self.log.unstored()])
-        else:
-            stored = self._new_replica()
-            stored.apply(*updates)
-            stored.unpark(updates)
-            missing = self.replica.diff(stored.state_vector())
-            self.replica.apply(*updates)
-            self.replica.unpark(updates)
-            self._read_clocks(updates)
-            self._clocks.advance(self.replica.state_vector())
+        if self._damaged or self._merge_in(event.local) is None:
+            self._fill([*updates, *event.local, *self.log.unstored()])
+        stored = self._new_replica()
+        stored.apply(*updates)
+        stored.unpark(updates)
+        missing = self.whole_state(stored.state_vector())
+        self._merge_in(updates)
         # A batch that failed meanwhile keeps its time to be sent again: nobody else would send it.
+        set_back = self.log.generation is not None
         self.log.follow(event.lineage, event.generation, event.seq, event.chain)
-        if missing != EMPTY_UPDATE:
-            self.log.submit(missing)
+        self.log.regained(None if missing == EMPTY_UPDATE else missing)
+        self._grew(sum(map(len, updates)))
         self._people.pass_on(self.replica.diff(before))
-        self._people.ask_editors(self.replica.state_vector())
+        if set_back:
+            self._people.take_back(self._config.level, self.replica.state_vector())
+        else:
+            self._people.ask_editors(self.replica.state_vector())
+
+    def _grew(self, size: int) -> None:
+        """Something of ``size`` bytes was applied that the store has already."""
+        self.journal.submit_stored(self.log.submit_stored(), size)
+
+    def store_lost(self, local: tuple[bytes, ...]) -> None:
+        """The store has nothing of this document any more: give it this copy's content, and what another
+        server left on this disk (rule 8)."""
+        if self.log.lineage is None:
+            raise InvariantBroken("a document is founded again only by a replica that has it")
+        before = self.replica.state_vector()
+        if self._damaged or self._merge_in(local) is None:
+            self._fill([*local, *self.log.unstored()])
+        self._people.pass_on(self.replica.diff(before))
+        self._out.append(Refound(self.log.lineage, self.whole_state(), self.log.applied))
+
+    def _merge_in(self, updates: Sequence[bytes]) -> bool | None:
+        """Take stored updates of this history in. Whether that changed anything; None if one could not be
+        applied, and the replica is damaged."""
+        try:
+            changed = self.replica.apply(*updates)
+            self.replica.unpark(updates)
+        except DamagedReplica:
+            return None
+        self._read_clocks(updates)
+        self._clocks.advance(self.replica.state_vector())
+        return changed
 
     def refounded(self, event: ev.Refounded) -> None:
-        """The store had lost the document and was given this replica's content."""
+        """The store has this replica's content again."""
         if self.log.lineage is None:
             raise InvariantBroken("a document is founded again only by a replica that has it")
         self._loading = False
+        self.provisional = False
         self.log.refounded(event.position)
         self.log.follow(self.log.lineage, event.generation, 0, bytes(8))
+        self.journal.want_snapshot()
+        self._people.take_back(self._config.level, self.replica.state_vector())
         self.move(DocumentState.LIVE, "")
 
     def load_again(self, reason: str) -> None:
         """Get the stored document anew and merge; people go on meanwhile."""
         if self._loading or self.log.lineage is None:
             return
-        self._loading = True
         self._out.append(Report(reason))
         self.move(DocumentState.REJOINING, reason)
-        trusted = not self._damaged and self.whole
-        state = self.replica.diff() if trusted else None
-        self._out.append(Load(self.log.lineage, state, self.log.applied))
+        self.log.doubt()
+        self._ask_load()
+
+    def _ask_load(self) -> None:
+        if not self._loading and self.log.lineage is not None:
+            self._loading = True
+            self._out.append(Load(self.log.lineage))
 
     def move(self, target: DocumentState, reason: str) -> None:
         """Go to another state and say so."""
         if self._lifecycle.move(target):
+            self.reason = reason
             self._out.append(StateChanged(target, reason))
 
     # --- the log ------------------------------------------------------------------------------
@@ -295,7 +388,11 @@ class Document:
         self._count(flight.updates)
         if rolled_back:
             self.load_again("the store's log was rolled back")
-        elif self._lifecycle.state is DocumentState.DEGRADED:
+        else:
+            self._store_answers()
+
+    def _store_answers(self) -> None:
+        if self._lifecycle.state is DocumentState.DEGRADED and not self._loading:
             self.move(DocumentState.LIVE, "")
 
     def append_failed(self, event: ev.AppendFailed, now: float) -> None:
@@ -317,7 +414,9 @@ class Document:
                 break
             if self.log.seen(entry.seq, entry.chain) and entry.node != self._config.node:
                 self._count(entry.updates)
-                changed |= any([self._stored_update(update, now) for update in entry.updates])
+                if any([self._stored_update(update, now) for update in entry.updates]):
+                    self._grew(sum(map(len, entry.updates)))
+                    changed = True
         if self.log.gap:
             self.fetch_soon(now)
         return changed
@@ -336,15 +435,19 @@ class Document:
     def log_read(self, event: ev.LogRead, now: float) -> bool:
         """The answer to ``FetchEntries``. True if the document changed."""
         self._fetching = False
+        if self.log.in_flight is None:
+            self._store_answers()
         if event.trimmed:
             self.load_again("the log no longer has the entries this document lacks")
             return False
         return self.entries(event.entries, now)
 
-    def log_unreadable(self, now: float) -> None:
+    def log_unreadable(self, event: ev.LogUnreadable, now: float) -> None:
         """Asking failed: ask again with the next sweep."""
         self._fetching = False
         self._sweep_at = now + self._limits.sweep_interval
+        if event.away and self._lifecycle.state is DocumentState.LIVE:
+            self.move(DocumentState.DEGRADED, event.reason)
 
     def fetch_soon(self, now: float) -> None:
         """Something may be missing; it may also be on its way."""
@@ -362,6 +465,7 @@ class Document:
     def settle(self, now: float) -> None:
         """Append what waits, show what is stored, ask for what is missing, compact what is long."""
         self._append(now)
+        self._record(now)
         while self._held_back and self._held_back[0][0] <= self.log.durable:
             self._people.pass_on(self._held_back.popleft()[1])
         self._repair(now)
@@ -379,6 +483,26 @@ class Document:
         self._retry_append_at = None
         if flight is not None and self.log.generation is not None:
             self._out.append(Append(self.log.lineage, self.log.generation, flight.number, flight.updates))
+
+    def _record(self, now: float) -> None:
+        if self.log.lineage is None:
+            return
+        self.journal.tick(now)
+        if self.journal.snapshot_due(now):
+            self.keep_copy(self.whole_state(), now)
+        records = self.journal.next_records(now)
+        if records:
+            self._out.append(Record(self.log.lineage, records))
+
+    def keep_copy(self, state: bytes, now: float) -> None:
+        """Write ``state``, this copy's whole content, to this disk."""
+        if self.log.lineage is None:
+            return
+        place = None
+        if self.log.generation is not None and self.log.settled and not self.log.gap:
+            place = Place(self.log.generation, self.log.seq, self.log.chain)
+        self.journal.keeping(self.log.applied, now)
+        self._out.append(KeepCopy(self.log.lineage, state, self.log.applied, place))
 
     def _repair(self, now: float) -> None:
         if self.whole:
@@ -405,8 +529,8 @@ class Document:
         if self._fetch_at is None or now < self._fetch_at:
             return
         self._fetch_at = None
-        live = self._lifecycle.state is DocumentState.LIVE
-        if live and not self._fetching and self.log.generation is not None:
+        in_step = self._lifecycle.state in (DocumentState.LIVE, DocumentState.DEGRADED) and not self._loading
+        if in_step and not self._fetching and self.log.generation is not None:
             self._fetching = True
             self._out.append(FetchEntries(self.log.generation, self.log.seq, self.log.chain))
 
@@ -427,5 +551,6 @@ class Document:
             self._fetch_at,
             self._repair_at,
             self._sweep_at,
+            self.journal.deadline(),
         )
         return min((moment for moment in moments if moment is not None), default=None)

@@ -56,15 +56,67 @@ class FetchEntries:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Load the whole document again: the replica is damaged or its log has changed.
-
-    ``state``: this replica's content (one v1 update) with which a lost document may be founded
-    again; None when this replica must not be trusted. ``position``: what ``state`` covers.
-    """
+    """Load the whole document again: the replica is damaged, its log has changed, or it was opened
+    without the store."""
 
     lineage: Lineage
-    state: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refound:
+    """The store has lost the document: found it again from this replica, whose whole content as of
+    ``position`` is ``state`` (one v1 update)."""
+
+    lineage: Lineage
+    state: bytes
     position: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferSeed:
+    """A client gave back a document that the store has lost; ``state`` (one v1 update) has all of the
+    first content of ``lineage``."""
+
+    lineage: Lineage
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write (position, update) records to this server's journal. At most one is under way for a room."""
+
+    lineage: Lineage
+    records: tuple[tuple[int, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the store's log."""
+
+    generation: Generation
+    seq: int
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepCopy:
+    """Keep a snapshot on this server's disk. ``state`` (one v1 update) is the whole document as of
+    ``position``; ``place``: the log up to there has all of it, None while the store lacks some."""
+
+    lineage: Lineage
+    state: bytes
+    position: int
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlived:
+    """The store holds another history of this document. What this replica has, ``state`` (one v1
+    update), must not get lost: it is kept as a version, or carried over if it was ``provisional``."""
+
+    lineage: Lineage
+    state: bytes
+    provisional: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +128,14 @@ class PublishAwareness:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Bring document and file together. ``state`` is the whole document as of ``position``."""
+    """Bring document and file together. ``state`` is the whole document as of ``position``; it has all of
+    the store's log up to the entry ``seq``, whose chain value is ``chain``."""
 
     position: int
     state: bytes
     generation: Generation
     seq: int
+    chain: bytes = bytes(8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +178,11 @@ Effect = (
     | Append
     | FetchEntries
     | Load
+    | Refound
+    | OfferSeed
+    | Record
+    | KeepCopy
+    | Outlived
     | PublishAwareness
     | Checkpoint
     | SaveAnswered

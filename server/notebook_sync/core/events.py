@@ -61,15 +61,42 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The stored document, whole: the first one, or again after a ``Reload`` or ``Rejoin``."""
+    """The stored document, whole: the first time, or the answer to a ``Load``.
+
+    ``seq``: the last appended batch, 0 when there is only the snapshot. ``local``: what this server's
+    disk has of the same lineage; the store may lack some of it (rule 15).
+    """
 
     lineage: Lineage
     generation: Generation
     snapshot: bytes
     entries: tuple[EntryArrived, ...]
     seq: int
-    """The last appended batch; 0 when there is only the snapshot."""
     chain: bytes
+    local: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedLocally:
+    """The store is away, and this is what this server's disk has (rule 9). ``provisional``: the store may
+    have another history for this path."""
+
+    lineage: Lineage
+    updates: tuple[bytes, ...]
+    provisional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SeedsWanted:
+    """The store may have lost the document, and nobody but a client may still have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLost:
+    """The answer to ``Load``: the store has nothing of this document any more. ``local``: what this
+    server's disk has."""
+
+    local: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +120,30 @@ class Refounded:
 
     generation: Generation
     position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The batch of records is on this server's disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFailed:
+    """This server's disk refused the records."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopyKept:
+    """The snapshot is on this server's disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFailed:
+    """This server's disk refused the snapshot."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +186,10 @@ class LogAhead:
 
 @dataclass(frozen=True, slots=True)
 class LogUnreadable:
-    """Asking for missing entries failed for now."""
+    """Asking for missing entries failed for now. ``away``: because the store does not answer."""
 
     reason: str
+    away: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +235,19 @@ class Checkpointed:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointDeferred:
-    """The file was changed by another program and is being merged, or another node writes: try again soon."""
+    """The file was not brought up to date yet: look again in ``wait`` seconds. ``behind``: the store's log
+    has entries that this node lacks."""
+
+    wait: float = 0.0
+    behind: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSkipped:
+    """There is nothing to write of the document as of ``position``, and that is no error: a text view of a
+    notebook does not make one while it is being edited."""
+
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +305,13 @@ Event = (
     | Drained
     | Opened
     | OpenFailed
+    | OpenedLocally
+    | SeedsWanted
+    | StoreLost
+    | Recorded
+    | RecordFailed
+    | CopyKept
+    | CopyFailed
     | LineageEnded
     | Refounded
     | BatchAppended
@@ -255,6 +326,7 @@ Event = (
     | FileMerged
     | Checkpointed
     | CheckpointDeferred
+    | CheckpointSkipped
     | CheckpointFailed
     | FileTouched
     | SaveAsked

@@ -2,6 +2,8 @@
 
 ::
 
+               ┌────────────────────────┐
+               │                        ▼
     COLD ──► LOADING ──► LIVE ◄──► DEGRADED
                │          │ ▲         │
                │          │ └─REJOINING◄─FILE_SHARING ◄─ (LIVE or DEGRADED)
@@ -31,7 +33,7 @@ class DocumentState(enum.StrEnum):
 _S = DocumentState
 TRANSITIONS: dict[DocumentState, frozenset[DocumentState]] = {
     _S.COLD: frozenset({_S.LOADING}),
-    _S.LOADING: frozenset({_S.LIVE, _S.CLOSING}),
+    _S.LOADING: frozenset({_S.LIVE, _S.DEGRADED, _S.CLOSING}),
     _S.LIVE: frozenset({_S.DEGRADED, _S.FILE_SHARING, _S.REJOINING, _S.CLOSING}),
     _S.DEGRADED: frozenset({_S.LIVE, _S.FILE_SHARING, _S.REJOINING, _S.CLOSING}),
     _S.FILE_SHARING: frozenset({_S.REJOINING, _S.CLOSING}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from notebook_sync.core import wire
@@ -11,7 +12,9 @@ from notebook_sync.core.ids import ClientId, ConnectionId, NodeId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.presence import Presence
 from notebook_sync.core.roles import Action
-from notebook_sync.core.update_log import UpdateLog
+
+LOCAL = "local"
+"""The level of what is on this server's own disk only."""
 
 
 class People:
@@ -41,16 +44,34 @@ class People:
         if editors:
             self._out.append(Broadcast(editors, wire.encode_sync_step1(state_vector), droppable=False))
 
-    def tell_stored(self, log: UpdateLog, level: str, *, whole: bool) -> None:
-        """Acknowledge, to those who asked for it, what is durable now (rule 2); ``whole``: nothing that
-        stored updates build on is missing."""
+    def tell_stored(self, durable: int, level: str, *, whole: bool, applied: int) -> None:
+        """Acknowledge, to those who asked for it, what is safe now (rule 2).
+
+        ``durable``: the position up to which everything is safe at this ``level``. ``whole``: nothing that
+        stored updates build on is missing.
+        """
         for connection, connected in self.connected.items():
             if connected.parked and whole:
-                connected.unparked(log.applied)
+                connected.unparked(applied)
             if connected.parked:
                 continue
-            message = connected.stored_message(log.durable, level)
+            message = connected.stored_message(durable, level, final=level != LOCAL)
             if message is not None:
+                self._out.append(Send(connection, wire.encode_raw(message)))
+
+    def take_back(self, level: str, state_vector: bytes) -> None:
+        """The store lost what it had acknowledged: whoever was told so gives again what is missing here,
+        and counts as stored only what is acknowledged from now on (rule 15)."""
+        for connection, connected in self.connected.items():
+            if level in connected.told:
+                message = json.dumps({"type": "reset", "level": level})
+                self._out.append(Send(connection, wire.encode_raw(message)))
+        self.ask_editors(state_vector)
+
+    def tell_status(self, message: str, only: ConnectionId | None = None) -> None:
+        """The document's state, to those who asked to be told."""
+        for connection, connected in self.connected.items():
+            if "status" in connected.wants and only in (None, connection):
                 self._out.append(Send(connection, wire.encode_raw(message)))
 
     # --- awareness ----------------------------------------------------------------------------

@@ -17,6 +17,10 @@ STATE = "state"
 """The root map in which jupyter-ydoc documents keep what is not content: path, hash, dirty, …"""
 
 
+SEED_MARK = "lineage"
+"""Key of ``state``, written last in a seed: its lineage."""
+
+
 class DamagedReplica(CollabError):
     """An update was half applied; this replica must be rebuilt from the log."""
 
@@ -85,6 +89,11 @@ class Replica:
         """The document's ``state`` map as plain values."""
         value = self.doc.get(STATE, type=Map).to_py()
         return value if value is not None else {}
+
+    def covers_seed(self, lineage: str) -> bool:
+        """Whether this has all of the first content of ``lineage``: its mark is the last thing that a seed
+        writes, and a replica has a client's structs without gaps (rule 10)."""
+        return self.state().get(SEED_MARK) == lineage
 
     def write_state(self, values: Mapping[str, object]) -> bytes | None:
         """Set keys of the ``state`` map that differ; the update that does it, or None if none does."""

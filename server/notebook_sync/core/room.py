@@ -20,13 +20,23 @@ from notebook_sync.core import events as ev
 from notebook_sync.core import wire
 from notebook_sync.core.connections import Connected
 from notebook_sync.core.document import EMPTY_UPDATE, Document, DocumentConfig, Taken
-from notebook_sync.core.effects import Checkpoint, Disconnect, Effect, Finish, Report, SaveAnswered, Send
+from notebook_sync.core.effects import (
+    Checkpoint,
+    Disconnect,
+    Effect,
+    Finish,
+    OfferSeed,
+    Outlived,
+    Report,
+    SaveAnswered,
+    Send,
+)
 from notebook_sync.core.errors import ProtocolError
 from notebook_sync.core.ids import ClientId, ConnectionId, Lineage, NodeId
 from notebook_sync.core.lifecycle import DocumentState, Lifecycle
 from notebook_sync.core.limits import Limits
-from notebook_sync.core.people import People
-from notebook_sync.core.replica import Replica
+from notebook_sync.core.people import LOCAL, People
+from notebook_sync.core.replica import DamagedReplica, Replica
 from notebook_sync.core.roles import Action
 from notebook_sync.core.saving import Saving
 from notebook_sync.core.update import UpdateSummary, decode
@@ -35,6 +45,7 @@ CLOSE_PROTOCOL = 1007
 CLOSE_UNKNOWN_SESSION = 1003
 CLOSE_POLICY = 1008
 CLOSE_TRY_LATER = 1013
+EMPTY_STATE_VECTOR = b"\x00"
 UNKNOWN_SESSION = json.dumps({"reason": "unknown_session", "reloadable": True}, separators=(",", ":"))
 
 
@@ -76,7 +87,9 @@ class Room:
         self._lifecycle.move(DocumentState.LOADING)
         self._people = People(config.limits, self._out)
         self._document = Document(
-            DocumentConfig(config.node, config.limits, config.new_client_id, config.on_server_edit),
+            DocumentConfig(
+                config.node, config.limits, config.new_client_id, config.on_server_edit, config.level
+            ),
             self._lifecycle,
             self._people,
             self._out,
@@ -90,6 +103,8 @@ class Room:
         self._cleanup_at: float | None = None
         self._ending: tuple[int, str] | None = None
         self._finished = False
+        self._told_status = ""
+        self._seeds_wanted = False
 
     # --- what others may read -----------------------------------------------------------------
 
@@ -107,6 +122,16 @@ class Room:
     def replica(self) -> Replica:
         """This node's copy."""
         return self._document.replica
+
+    @property
+    def provisional(self) -> bool:
+        """Whether the store may turn out to have another history for this path (rule 9)."""
+        return self._document.provisional
+
+    @property
+    def reason(self) -> str:
+        """Why the document is in its state, for people."""
+        return self._document.reason
 
     @property
     def stored(self) -> bool:
@@ -153,11 +178,26 @@ class Room:
                 self._open(event, now)
             case ev.OpenFailed() | ev.CloseAsked():
                 self._end(event.code, event.reason)
+            case ev.OpenedLocally():
+                document.opened_locally(event, now)
+                self._first_opened(now)
+            case ev.SeedsWanted():
+                self._want_seeds()
+            case ev.StoreLost():
+                document.store_lost(event.local)
             case ev.LineageEnded():
                 self._lineage_ended()
             case ev.Refounded():
                 document.refounded(event)
                 self._edited(now)
+            case ev.Recorded():
+                document.journal.written()
+            case ev.RecordFailed():
+                document.journal.not_written(now)
+            case ev.CopyKept():
+                document.journal.kept()
+            case ev.CopyFailed():
+                document.journal.not_kept(now)
             case ev.BatchAppended():
                 document.appended(event)
             case ev.AppendFailed():
@@ -171,7 +211,7 @@ class Room:
             case ev.LogRead():
                 self._log_grew(document.log_read(event, now), now)
             case ev.LogUnreadable():
-                document.log_unreadable(now)
+                document.log_unreadable(event, now)
             case ev.PeerAwareness():
                 self._people.heard(event.node, event.entries, now)
             case ev.ServerEdited():
@@ -181,10 +221,15 @@ class Room:
             case ev.Checkpointed():
                 self._checkpointed(event)
             case ev.CheckpointDeferred():
-                self._saving.deferred(now)
+                self._saving.deferred(now + event.wait)
+                if event.behind:
+                    document.fetch_soon(now)
+            case ev.CheckpointSkipped():
+                self._saving.done(event.position)
+                self._answer_askers(event.position, "skipped")
             case ev.CheckpointFailed():
                 self._saving.failed(now)
-                self._answer_askers(document.log.applied, saved=False)
+                self._answer_askers(document.log.applied, "failed")
             case ev.FileTouched():
                 self._saving.ask()
             case ev.SaveAsked():
@@ -211,6 +256,8 @@ class Room:
             self._cleanup_at = None
             if self._lifecycle.serving:
                 self._welcome(event.connection)
+            elif self._seeds_wanted:
+                self._ask_seed(event.connection)
 
     def _welcome(self, connection: ConnectionId) -> None:
         lineage = self._people.connected[connection].lineage
@@ -219,6 +266,7 @@ class Room:
             return
         self._out.append(Send(connection, wire.encode_sync_step1(self.replica.state_vector())))
         self._people.show_everybody(connection)
+        self._people.tell_status(self._status(), only=connection)
 
     def _leave(self, connection: ConnectionId, now: float) -> None:
         if not self._people.left(connection, now):
@@ -258,6 +306,8 @@ class Room:
             return
         if not self._lifecycle.serving:
             self._wait(event)
+            if self._seeds_wanted and isinstance(event.message, wire.SyncStep2):
+                self._offer_seed(connected, event.message.update)
             return
         self._people.owners.alive(event.connection)
         match event.message:
@@ -313,10 +363,6 @@ class Room:
             return
         if message.update == EMPTY_UPDATE:
             connected.counted(log.applied)
-            return
-        if log.full:
-            reason = "the store is away and the server can keep no more"
-            self._out.append(Disconnect(connection, CLOSE_TRY_LATER, reason))
             return
         try:
             summary = decode(message.update, self._limits)
@@ -379,6 +425,34 @@ class Room:
         else:
             self._out.append(Send(connection, wire.encode_save_reply(request, "skipped")))
 
+    # --- a document that only clients still have ----------------------------------------------
+
+    def _want_seeds(self) -> None:
+        """The store has lost the document, and this server's disk has nothing of it: ask the clients that
+        say they hold a history of it (rule 10)."""
+        self._seeds_wanted = True
+        for connection in self._people.connected:
+            self._ask_seed(connection)
+
+    def _ask_seed(self, connection: ConnectionId) -> None:
+        connected = self._people.connected[connection]
+        if connected.lineage is not None and connected.may(Action.EDIT):
+            self._out.append(Send(connection, wire.encode_sync_step1(EMPTY_STATE_VECTOR)))
+
+    def _offer_seed(self, connected: Connected, update: bytes) -> None:
+        """Only a tab that has all of the first content may give it back: one that was still loading would
+        found the document as a blank one (rule 10)."""
+        if connected.lineage is None or not connected.may(Action.EDIT):
+            return
+        try:
+            decode(update, self._limits)
+            copy = Replica(self._config.new_client_id())
+            copy.apply(update)
+        except (ProtocolError, DamagedReplica):
+            return
+        if copy.covers_seed(connected.lineage):
+            self._out.append(OfferSeed(connected.lineage, update))
+
     # --- the stored document, the server's own edits, the file --------------------------------
 
     def _open(self, event: ev.Opened, now: float) -> None:
@@ -410,7 +484,6 @@ class Room:
     def _log_grew(self, changed: bool, now: float) -> None:
         """Another node's edits are saved here too if this node writes the file."""
         if changed:
-            self._document.log.submit_stored()
             self._edited(now)
 
     def _server_edited(self, update: bytes, now: float) -> None:
@@ -419,7 +492,10 @@ class Room:
             self._edited(now)
 
     def _file_merged(self, update: bytes, now: float) -> None:
-        if self._document.take(update, decode(update, self._limits), None, now) is not Taken.KNOWN:
+        if self.replica.apply(update):
+            # Shown once it is stored: did this server die before, its successor would merge the file again
+            # under another client id, and whoever had seen the first edits would bring them back (rule 14).
+            self._document.edited_here(update)
             self._edited(now)
         self._merged_at = self._document.log.applied
         self._saving.deferred(now)
@@ -437,22 +513,21 @@ class Room:
         if not self._saving.dirty:
             state["dirty"] = False
         self._document.write_state(state)
-        self._answer_askers(event.position, saved=True)
+        self._answer_askers(event.position, "success")
 
     def _ask_save(self, connection: ConnectionId | None, token: int) -> None:
         self._askers.append(_Asker(self._document.log.applied, connection, token))
         self._saving.ask()
 
-    def _answer_askers(self, up_to: int, *, saved: bool) -> None:
+    def _answer_askers(self, up_to: int, status: wire.SaveStatus) -> None:
         waiting, self._askers = self._askers, []
         for asker in waiting:
             if asker.position > up_to:
                 self._askers.append(asker)
             elif asker.connection is None:
-                self._out.append(SaveAnswered(asker.token, saved))
+                self._out.append(SaveAnswered(asker.token, status == "success"))
             elif asker.connection in self._people.connected:
-                reply = wire.encode_save_reply(asker.token, "success" if saved else "failed")
-                self._out.append(Send(asker.connection, reply))
+                self._out.append(Send(asker.connection, wire.encode_save_reply(asker.token, status)))
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -464,13 +539,16 @@ class Room:
             self._finish()
 
     def _lineage_ended(self) -> None:
+        if self.lineage is not None:
+            state = self._document.whole_state()
+            self._out.append(Outlived(self.lineage, state, self._document.provisional))
         self._out.append(Report("the store holds another history of this document: it must be loaded anew"))
         for connection in self._people.connected:
             self._out.append(Disconnect(connection, CLOSE_UNKNOWN_SESSION, UNKNOWN_SESSION))
         self._finish()
 
     def _finish(self) -> None:
-        self._answer_askers(self._document.log.applied, saved=False)
+        self._answer_askers(self._document.log.applied, "failed")
         self._finished = True
         self._out.append(Finish())
 
@@ -480,10 +558,44 @@ class Room:
         if self._finished or not self._lifecycle.serving:
             return
         self._document.settle(now)
-        self._people.tell_stored(self._document.log, self._config.level, whole=self._document.whole)
+        self._tell_stored()
+        self._tell_status()
         self._people.tick(now, self.replica.state_vector)
         self._checkpoint(now)
         self._maybe_finish(now)
+
+    def _tell_stored(self) -> None:
+        """At the level of the store once both it and this disk have it, so that a store that is set back
+        costs nothing (rule 15); while the store is away, at that of this disk."""
+        log, journal, whole = self._document.log, self._document.journal, self._document.whole
+        if self.state is DocumentState.LIVE:
+            durable = min(log.durable, journal.recorded) if journal.trusted else log.durable
+            self._people.tell_stored(durable, self._config.level, whole=whole, applied=log.applied)
+        else:
+            self._people.tell_stored(journal.recorded, LOCAL, whole=whole, applied=log.applied)
+
+    @property
+    def stored_where(self) -> str:
+        """The level at which edits are acknowledged now; "nothing" while neither store nor disk takes any."""
+        if self.state is DocumentState.LIVE:
+            return self._config.level
+        return LOCAL if self._document.journal.trusted else "nothing"
+
+    def _status(self) -> str:
+        return json.dumps(
+            {
+                "type": "status",
+                "state": str(self.state),
+                "stored": self.stored_where,
+                "reason": self._document.reason,
+            }
+        )
+
+    def _tell_status(self) -> None:
+        status = self._status()
+        if status != self._told_status:
+            self._told_status = status
+            self._people.tell_status(status)
 
     def _may_checkpoint_at(self) -> float:
         """A document with missing updates waits a while for them before it is saved (rule 1). And
@@ -498,7 +610,11 @@ class Room:
         if due is None or now < due or log.generation is None or now < self._may_checkpoint_at():
             return
         self._saving.started(log.applied, now)
-        self._out.append(Checkpoint(log.applied, self.replica.diff(), log.generation, log.seq))
+        state = self.replica.diff()
+        self._out.append(Checkpoint(log.applied, state, log.generation, log.seq, log.chain))
+        self._document.journal.checkpoint(len(state))
+        if self._document.journal.snapshot_due(now) and not self._document.gapped:
+            self._document.keep_copy(state, now)
 
     def _maybe_finish(self, now: float) -> None:
         nobody = self._cleanup_at is not None and now >= self._cleanup_at

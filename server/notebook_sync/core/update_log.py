@@ -51,8 +51,14 @@ class UpdateLog:
         self.in_flight: InFlight | None = None
         self.window_bytes = 0
         """Size of all updates that the store has not acknowledged."""
+        self._doubted = False
 
     # --- which log ----------------------------------------------------------------------------
+
+    def begin(self, lineage: Lineage) -> None:
+        """The document was opened without the store: which log it has, and what is in it, is not known."""
+        self.lineage = lineage
+        self.doubt()
 
     def follow(self, lineage: Lineage, generation: Generation, seq: int, chain: bytes) -> None:
         """From now on this is the log; a batch in flight for another generation waits again, as a new one."""
@@ -75,6 +81,39 @@ class UpdateLog:
         self._requeue()
         while self._pending and self._pending[0].position <= position:
             self.window_bytes -= len(self._pending.popleft().update)
+        self._doubted = False
+
+    # --- the window's bound -------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether the window of updates that are not in the store has reached its bound."""
+        return self.window_bytes >= self._limits.pending_window_bytes
+
+    def drop_window(self) -> None:
+        """Forget the waiting updates: the replica has them, and gives the store what it lacks, as one
+        update, when it is back (rule 27)."""
+        self._requeue()
+        self._pending.clear()
+        self.window_bytes = 0
+        self.doubt()
+
+    def doubt(self) -> None:
+        """The store may lack anything: nothing counts as durable, and nothing is appended, until
+        ``regained`` or ``refounded``."""
+        self._doubted = True
+
+    @property
+    def doubted(self) -> bool:
+        """Whether it is not known what the store has."""
+        return self._doubted
+
+    def regained(self, missing: bytes | None) -> None:
+        """It is known again: the store lacks ``missing``, which comes before all that waits."""
+        self._doubted = False
+        if missing is not None:
+            self._pending.appendleft(_Unstored(missing, 0))
+            self.window_bytes += len(missing)
 
     # --- what is applied, what is durable -----------------------------------------------------
 
@@ -93,19 +132,17 @@ class UpdateLog:
     @property
     def durable(self) -> int:
         """The last position up to which everything is in the store."""
+        if self._doubted:
+            return -1
+        first = [self._pending[0].position] if self._pending else []
         if self.in_flight is not None:
-            return self.in_flight.entries[0].position - 1
-        return self._pending[0].position - 1 if self._pending else self.applied
+            first.append(self.in_flight.entries[0].position)
+        return min(first) - 1 if first else self.applied
 
     @property
     def settled(self) -> bool:
         """Whether everything applied is durable."""
-        return self.in_flight is None and not self._pending
-
-    @property
-    def full(self) -> bool:
-        """Whether the window of updates that are not in the store has reached its bound."""
-        return self.window_bytes >= self._limits.pending_window_bytes
+        return self.in_flight is None and not self._pending and not self._doubted
 
     def unstored(self) -> list[bytes]:
         """All updates that the store has not acknowledged, oldest first."""
@@ -116,7 +153,7 @@ class UpdateLog:
 
     def next_batch(self) -> InFlight | None:
         """The next batch for the store, or None while one is in flight or nothing waits."""
-        if self.in_flight is not None or not self._pending or self.generation is None:
+        if self.in_flight is not None or not self._pending or self.generation is None or self._doubted:
             return None
         entries = [self._pending.popleft()]
         size = len(entries[0].update)

@@ -12,7 +12,7 @@ import itertools
 import json
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -27,19 +27,24 @@ from notebook_sync.core.errors import (
     FileMissing,
     FileOutsideRoot,
     FileUnavailable,
+    LocalDiskFailed,
     ProtocolError,
     RoomError,
     StoreUnavailable,
     UnreadableDocument,
 )
 from notebook_sync.core.ids import ConnectionId, DocumentId, DocumentKey, Lineage, NodeId, UserId
+from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member
 from notebook_sync.core.room import Room, RoomConfig
 from notebook_sync.engine.backoff import backoff
 from notebook_sync.engine.checkpointer import Checkpointer, Saver
 from notebook_sync.engine.connection import Connection, Transport
-from notebook_sync.engine.loader import Loader, arrived
+from notebook_sync.engine.journalist import Journalist
+from notebook_sync.engine.loader import Loader, Seeds, arrived
+from notebook_sync.engine.naming import Naming
+from notebook_sync.engine.outlived import Outlived
 from notebook_sync.engine.supervisor import Supervisor
 from notebook_sync.ports import (
     Appended,
@@ -51,6 +56,7 @@ from notebook_sync.ports import (
     Compacted,
     Cursor,
     EntryPublished,
+    LocalCopies,
     Metrics,
     Trimmed,
     UpdateStore,
@@ -73,11 +79,16 @@ class Workshop:
     store: UpdateStore
     channel: Channel
     loader: Loader
+    naming: Naming
+    copies: LocalCopies
+    outlived: Outlived
     saver: Saver
     metrics: Metrics
     new_client_id: Callable[[], int]
     connection_numbers: itertools.count[int]
     jitter: Callable[[], float]
+    level: str = "redis"
+    """What an acknowledgement by the store survives (docs/protocol.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +142,11 @@ class RoomRunner:
                 on_server_edit=lambda update: self.post(ev.ServerEdited(update)),
                 path=key.path,
                 file_id=file_id,
+                level=workshop.level,
             )
         )
+        self._seeds = Seeds(lambda: self.post(ev.SeedsWanted()))
+        self._journalist = Journalist(workshop.copies, self.post)
         self._checkpointer = Checkpointer(workshop.saver, key.kind, key.path, self._notice)
 
     # --- for the outside ----------------------------------------------------------------------
@@ -255,7 +269,7 @@ class RoomRunner:
         self._timer = None
         self.post(ev.Tick())
 
-    def _perform(self, effect: ef.Effect) -> None:  # noqa: C901 - one flat table of all effects
+    def _perform(self, effect: ef.Effect) -> None:  # noqa: C901, PLR0915 - one flat table of all effects
         spawn = self._workshop.supervisor.spawn
         match effect:
             case ef.Send():
@@ -273,6 +287,18 @@ class RoomRunner:
                 spawn(self._fetch(effect), f"fetch {self.key}")
             case ef.Load():
                 spawn(self._load_again(effect), f"reload {self.key}", self._load_failed)
+            case ef.Refound():
+                spawn(self._refound(effect), f"found again {self.key}", self._load_failed)
+            case ef.OfferSeed():
+                self._seeds.offer(effect)
+            case ef.Record():
+                spawn(self._journalist.record(self.document, effect), f"journal {self.key}")
+            case ef.KeepCopy():
+                provisional = self._room.provisional
+                work = self._journalist.keep(self.document, self.key, effect, provisional=provisional)
+                spawn(work, f"keep {self.key}")
+            case ef.Outlived():
+                spawn(self._outlived(self.document, effect), f"keep what {self.key} was")
             case ef.PublishAwareness():
                 spawn(self._publish(effect), f"awareness {self.key}")
             case ef.Checkpoint():
@@ -284,7 +310,8 @@ class RoomRunner:
                 spawn(self._compact(), f"compact {self.key}")
             case ef.StateChanged():
                 log.info("%s is %s%s", self.key, effect.state, f": {effect.reason}" if effect.reason else "")
-                self._tell(Told("status", self.key, "INFO", str(effect.state)))
+                level = "WARNING" if effect.state is DocumentState.DEGRADED else "INFO"
+                self._tell(Told("status", self.key, level, str(effect.state)))
             case ef.Report():
                 log.warning("%s: %s", self.key, effect.message)
             case ef.Finish():
@@ -330,10 +357,7 @@ class RoomRunner:
         failures = 0
         while not self.closed.done():
             try:
-                self.document = await self._workshop.store.document_id(self.key)
-                self._checkpointer.document = self.document
-                await self._workshop.channel.subscribe(self.document, self._heard)
-                event = await self._workshop.loader.open(self.document, self.key.kind, self.key.path)
+                event = await self._open()
             except (StoreUnavailable, DocumentEnded) as error:
                 failures += 1
                 log.warning("%s waits for the store: %s", self.key, error)
@@ -349,6 +373,23 @@ class RoomRunner:
                 self._opened.set_result(None)
                 return
 
+    async def _open(self) -> ev.Opened | ev.OpenedLocally:
+        workshop = self._workshop
+        try:
+            self._named(await workshop.naming.document(self.key))
+            await workshop.channel.subscribe(self.document, self._heard)
+            return await workshop.loader.open(self.document, self.key, self._seeds)
+        except StoreUnavailable:
+            local = await workshop.loader.open_locally(self.key)
+            if local is None:
+                raise
+            document, event = local
+            self._named(document)
+            return event
+
+    def _named(self, document: DocumentId) -> None:
+        self.document = self._checkpointer.document = document
+
     async def _pause(self, failures: int) -> None:
         """Wait for a store that was away ``failures`` times in a row."""
         limits, jitter = self._workshop.limits, self._workshop.jitter()
@@ -363,12 +404,43 @@ class RoomRunner:
         self.post(ev.OpenFailed(code, reason))
 
     async def _load_again(self, load: ef.Load) -> None:
+        loader = self._workshop.loader
+
+        async def work() -> None:
+            await self._workshop.channel.subscribe(self.document, self._heard)
+            self.post(await loader.load_again(self.document, self.key, load.lineage))
+
+        await self._until_the_store_answers(work)
+
+    async def _refound(self, refound: ef.Refound) -> None:
+        async def work() -> None:
+            self.post(await self._workshop.loader.refound(self.document, self.key, refound))
+
+        await self._until_the_store_answers(work)
+
+    async def _until_the_store_answers(self, work: Callable[[], Awaitable[None]]) -> None:
         failures = 0
         while not self.closed.done():
             try:
-                self.post(await self._workshop.loader.load_again(self.document, load))
+                await work()
             except StoreUnavailable:
                 failures += 1
+                await self._pause(failures)
+            else:
+                return
+
+    async def _outlived(self, document: DocumentId, effect: ef.Outlived) -> None:
+        """The room ends meanwhile; this goes on until the store and the disk have taken it."""
+        outlived, failures = self._workshop.outlived, 0
+        while True:
+            try:
+                if effect.provisional:
+                    await outlived.carry_over(document, effect.lineage, self.key, effect.state)
+                else:
+                    await outlived.keep(self.key, effect.state)
+            except (StoreUnavailable, LocalDiskFailed) as error:
+                failures += 1
+                log.warning("what %s was is not kept yet: %s", self.key, error)
                 await self._pause(failures)
             else:
                 return
@@ -393,7 +465,7 @@ class RoomRunner:
         try:
             entries = await self._workshop.store.since(self.document, cursor)
         except CollabError as error:
-            self.post(ev.LogUnreadable(str(error)))
+            self.post(ev.LogUnreadable(str(error), away=isinstance(error, StoreUnavailable)))
             return
         if isinstance(entries, Trimmed):
             self.post(ev.LogRead((), trimmed=True))

@@ -1,0 +1,157 @@
+"""The engine's parts put together over any ports: real ones in ``app``, memory twins in simulation."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from notebook_sync.core.errors import FileUnavailable
+from notebook_sync.core.ids import DocumentKey, NodeId
+from notebook_sync.core.limits import Limits
+from notebook_sync.core.replica import merge
+from notebook_sync.engine.checkpointer import Saver
+from notebook_sync.engine.loader import Loader
+from notebook_sync.engine.naming import Naming
+from notebook_sync.engine.outlived import Outlived
+from notebook_sync.engine.recovery import Recovery
+from notebook_sync.engine.registry import Registry
+from notebook_sync.engine.runner import Told, Workshop
+from notebook_sync.engine.supervisor import Supervisor
+from notebook_sync.ports import (
+    Channel,
+    DocumentCodec,
+    FileLedger,
+    FileStore,
+    LeaseStore,
+    LocalCopies,
+    LocalHead,
+    Metrics,
+    UpdateStore,
+    VersionStore,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the engine needs from outside. ``bases``: the ledger of this server's own disk."""
+
+    store: UpdateStore
+    channel: Channel
+    leases: LeaseStore
+    ledger: FileLedger
+    bases: FileLedger
+    copies: LocalCopies
+    versions: VersionStore
+    files: FileStore
+    codec: DocumentCodec
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """Where randomness comes from: ``id`` 128 bits in hex, ``client`` a Yjs client id, ``jitter`` 0 to 1."""
+
+    id: Callable[[], str]
+    client: Callable[[], int]
+    jitter: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Constructed, not started: nothing runs until ``recovery.watch`` and rooms are spawned."""
+
+    workshop: Workshop
+    registry: Registry
+    naming: Naming
+    recovery: Recovery
+
+
+def assemble(
+    node: NodeId,
+    ports: Ports,
+    chance: Chance,
+    limits: Limits,
+    supervisor: Supervisor,
+    tell: Callable[[Told], None],
+    *,
+    folder: str,
+    provisional: bool,
+    level: str = "redis",
+) -> Engine:
+    """One server's engine.
+
+    Args:
+        folder: names the folder whose files this server writes.
+        provisional: whether documents that are unknown here may be opened while the store is away (rule
+            9): not with a store of this server's own, which is back in a moment.
+        level: what an acknowledgement by the store survives.
+    """
+
+    async def give_back(head: LocalHead) -> None:
+        await _give_back(head, registry, workshop)
+
+    def notice(key: DocumentKey, severity: str, sentence: str) -> None:
+        tell(Told("overwrite", key, severity.upper(), sentence))
+
+    recovery = Recovery(ports.store, ports.copies, limits, give_back)
+    naming = Naming(ports.store, ports.copies, recovery.recovered, chance.id, provisional)
+    loader = Loader(
+        ports.store,
+        ports.files,
+        ports.codec,
+        ports.copies,
+        ports.bases,
+        folder,
+        naming,
+        recovery,
+        chance.id,
+    )
+    workshop = Workshop(
+        node=node,
+        limits=limits,
+        supervisor=supervisor,
+        store=ports.store,
+        channel=ports.channel,
+        loader=loader,
+        naming=naming,
+        copies=ports.copies,
+        outlived=Outlived(
+            ports.store, ports.codec, ports.copies, ports.versions, ports.bases, folder, notice
+        ),
+        saver=Saver(node, ports.files, ports.codec, ports.ledger, ports.leases, limits, folder),
+        metrics=ports.metrics,
+        new_client_id=chance.client,
+        connection_numbers=itertools.count(1),
+        jitter=chance.jitter,
+        level=level,
+    )
+    registry = Registry(workshop, tell)
+    return Engine(workshop, registry, naming, recovery)
+
+
+async def _give_back(head: LocalHead, registry: Registry, workshop: Workshop) -> None:
+    """One copy of this disk to the store. Raises ``StoreUnavailable`` or another ``CollabError``."""
+    if registry.find(head.key) is not None:
+        return  # an open room looks after itself
+    document = await workshop.store.document_id(head.key, head.document)
+    if document == head.document:
+        await _open_once(head, registry)
+        return
+    copy = await workshop.copies.find(head.document)
+    if copy is None:
+        return
+    state = merge(list(copy.updates))
+    if head.provisional:
+        await workshop.outlived.carry_over(head.document, head.lineage, head.key, state)
+    else:
+        await workshop.outlived.keep(head.key, state)
+        await workshop.copies.forget(head.document)
+
+
+async def _open_once(head: LocalHead, registry: Registry) -> None:
+    """A room merges what this disk has with what the store has, and stores the rest."""
+    try:
+        await registry.open(head.key).opened()
+    except FileUnavailable:
+        return  # deleted meanwhile: there is nothing to be given back

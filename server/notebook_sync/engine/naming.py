@@ -1,0 +1,99 @@
+"""Which document is at a path, and which history it has: from the store, else from this disk.
+
+Also when the store has forgotten, or is away: a document gets back the id and the lineage that it had
+here before, so that nobody makes it a second history (rules 9 and 20).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from notebook_sync.core.errors import DocumentEnded, LocalDiskFailed, StoreUnavailable
+from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage
+from notebook_sync.ports import LocalCopies, LocalHead, UpdateStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A document's id and history. ``created``: nobody knew a document at this path before."""
+
+    document: DocumentId
+    lineage: Lineage
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """``recovered`` returns once nobody who might know more is still to be heard (rule 8); ``new_id`` makes
+    128-bit random ids in hex; ``provisional`` allows documents that the store may not know of (rule 9)."""
+
+    store: UpdateStore
+    copies: LocalCopies
+    recovered: Callable[[], Awaitable[None]]
+    new_id: Callable[[], str]
+    provisional: bool
+
+    async def document(self, key: DocumentKey) -> DocumentId:
+        """The id of the document at ``key``. Raises ``StoreUnavailable``."""
+        found = await self.store.find_document(key)
+        if found is not None:
+            return found
+        head = await self.local(key)
+        if head is None:
+            await self.recovered()
+        return await self.store.document_id(key, None if head is None else head.document)
+
+    async def lineage(self, key: DocumentKey) -> Named:
+        """The document and its history, reserved if it has none yet (rule 20). With the store away, what
+        this disk knows, or what the document would be here.
+
+        Raises ``StoreUnavailable``.
+        """
+        try:
+            return await self._reserved(key)
+        except StoreUnavailable:
+            head = await self.local(key)
+            if head is not None:
+                return Named(head.document, head.lineage, created=False)
+            if not self.provisional:
+                raise
+            head = await self.reserve_provisionally(key)
+            return Named(head.document, head.lineage, created=True)
+
+    async def _reserved(self, key: DocumentKey) -> Named:
+        known = await self.store.find_document(key)
+        document = known or await self.document(key)
+        head = await self.local(key)
+        if head is None or head.document != document:
+            proposal = Lineage(self.new_id())
+            await self.recovered()
+        else:
+            proposal = head.lineage
+        try:
+            lineage = await self.store.reserve(document, proposal)
+        except DocumentEnded as error:
+            raise StoreUnavailable(f"{key.path} was deleted or overwritten a moment ago") from error
+        return Named(document, lineage, created=known is None)
+
+    async def local(self, key: DocumentKey) -> LocalHead | None:
+        """What this disk knows of the document at the path; None also if the disk can't be read."""
+        try:
+            return await self.copies.find_path(key)
+        except LocalDiskFailed as error:
+            log.warning("what this disk keeps of %s can't be read: %s", key, error)
+            return None
+
+    async def reserve_provisionally(self, key: DocumentKey) -> LocalHead:
+        """An id and a history for a document that is unknown here, while the store is away."""
+        head = LocalHead(
+            DocumentId(self.new_id()), Lineage(self.new_id()), key, cursor=None, provisional=True
+        )
+        try:
+            await self.copies.keep(head, b"\x00\x00", 0)
+        except LocalDiskFailed as error:
+            raise StoreUnavailable(f"neither the store nor this server's disk takes {key.path}") from error
+        return head

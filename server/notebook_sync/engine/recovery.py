@@ -1,0 +1,80 @@
+"""After the store was lost, emptied, set back or replaced: what this server still has goes back first.
+
+A document that the store does not have was either never there or lost, and only time tells: for a while
+after a new incarnation of the store every server gives back what it holds, and nobody founds a document
+from its file (rule 8). Open rooms look after themselves; here are the copies on this disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from notebook_sync.core.errors import CollabError, LocalDiskFailed, StoreUnavailable
+from notebook_sync.core.limits import Limits
+from notebook_sync.ports import LocalCopies, LocalHead, UpdateStore
+
+log = logging.getLogger(__name__)
+
+
+class Recovery:
+    """``give_back`` brings one local copy to the store; it returns when that is done, or can't be."""
+
+    def __init__(
+        self,
+        store: UpdateStore,
+        copies: LocalCopies,
+        limits: Limits,
+        give_back: Callable[[LocalHead], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._copies = copies
+        self._limits = limits
+        self._give_back = give_back
+        self._known: tuple[str, str] | None = None
+        self._busy = asyncio.Lock()
+
+    async def remaining(self) -> float:
+        """Seconds for which no document may be founded from its file; what this server has of the store's
+        documents was given back when this returns. Raises ``StoreUnavailable``."""
+        attendance = await self._store.attend()
+        store = (attendance.incarnation, attendance.run_id)
+        if store != self._known:
+            async with self._busy:
+                if store != self._known:
+                    await self._give_all_back()
+                    self._known = store
+            attendance = await self._store.attend()
+        return attendance.recovering
+
+    async def recovered(self) -> None:
+        """Wait until documents may be founded from their files. Raises ``StoreUnavailable``."""
+        while (seconds := await self.remaining()) > 0:
+            await asyncio.sleep(min(seconds, self._limits.sweep_interval))
+
+    async def watch(self) -> None:
+        """Look now and then whether the store is still the one it was, for ever."""
+        while True:
+            await self.remaining()
+            await asyncio.sleep(self._limits.sweep_interval)
+
+    async def _give_all_back(self) -> None:
+        try:
+            heads = await self._copies.heads()
+        except LocalDiskFailed as error:
+            log.error("what this disk keeps can't be given back to the store: %s", error)
+            return
+        lacking = [head for head in heads if await self._lacks(head)]
+        if lacking:
+            log.warning("the store lacks something of %d documents that this disk keeps", len(lacking))
+        for head in lacking:
+            try:
+                await self._give_back(head)
+            except StoreUnavailable:
+                raise
+            except CollabError as error:
+                log.warning("%s can't be given back to the store: %s", head.key, error)
+
+    async def _lacks(self, head: LocalHead) -> bool:
+        return head.cursor is None or not await self._store.confirms(head.document, head.cursor)
