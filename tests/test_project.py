@@ -33,6 +33,7 @@ FAMILIES = (
     {"memory_store", "memory_ledger", "memory_files"},
     {"embedded_valkey", "valkey_process"},
     {"local_files", "exchange", "replaced_files"},
+    {"local_copies", "local_index", "local_reader", "local_writer", "local_journal"},
     {
         "notebook_codec", "codec_worker", "worker_process", "ydoc_form", "notebook_form", "notebook_merge",
         "notebook_writer",
@@ -40,7 +41,7 @@ FAMILIES = (
     },
 )  # fmt: skip
 """Adapters that are one adapter in several modules."""
-TOOLS = {"atomic_replace", "compaction", "exchange", "log_chain"}
+TOOLS = {"atomic_replace", "compaction", "exchange", "local_disk", "log_chain"}
 """Functions that several adapters use and that are no adapters themselves."""
 
 
