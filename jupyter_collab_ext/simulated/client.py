@@ -232,6 +232,12 @@ class CollabClient:
         if self._socket is not None:
             self._socket.transport.abort()
 
+    def die(self) -> None:
+        """End as a killed process does: without a close frame, and never to come back."""
+        self._closing = True
+        self._end()
+        self.cut()
+
     async def close(self) -> None:
         """Leave: a clean close of the socket, and ``run`` returns. The document stays readable."""
         self._closing = True
@@ -277,7 +283,8 @@ class CollabClient:
                 close_timeout=1.0,
                 proxy=None,
             ) as socket:
-                await self._converse(socket)
+                if not self._closing:
+                    await self._converse(socket)
         except SessionRefused as refused:
             self.closes.append(Close(4404 if refused.status == 404 else 1006, str(refused), refused.status))
         except InvalidStatus as refused:

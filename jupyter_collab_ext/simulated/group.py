@@ -103,6 +103,14 @@ class Group:
         await client.until_synced(JOIN_WITHIN)
         return client
 
+    def lose(self, client: CollabClient) -> None:
+        """The client's tab dies; if somebody wrote in it, what was not stored may be lost with it."""
+        self.clients.remove(client)
+        for person in [person for person in self.people if person.client is client]:
+            self.people.remove(person)
+            person.die()
+        client.die()
+
     async def until_synced(self, within: float = JOIN_WITHIN) -> None:
         """Wait until every client is connected and synced; raises ``TimeoutError`` or ``ConnectionError``."""
         async with asyncio.timeout(within):

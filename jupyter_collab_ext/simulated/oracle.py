@@ -41,6 +41,7 @@ class TokenLog:
 
     def __init__(self) -> None:
         self._words: dict[str, Written] = {}
+        self._excused: set[str] = set()
 
     def wrote(self, word: str, person: int, now: float, edits: int = 0) -> None:
         """``word`` is complete in its writer's document, with ``edits`` edits made there so far."""
@@ -50,6 +51,16 @@ class TokenLog:
         """Its writer begins to take ``word`` away; unknown words are ignored."""
         if word in self._words:
             self._words[word].deleted = now
+
+    def excuse(self, word: str) -> None:
+        """``word`` may be there or not: its writer's tab died before anybody said that it is stored."""
+        self._excused.add(word)
+        self._words.pop(word, None)
+
+    @property
+    def excused(self) -> set[str]:
+        """Words that may be in a copy or not."""
+        return set(self._excused)
 
     @property
     def words(self) -> list[Written]:
@@ -173,7 +184,7 @@ def _judge_copy(log: TokenLog, contents: list[CellContent], first: list[CellCont
         lost=sorted(standing - counts.keys()),
         doubled=sorted(word for word, count in counts.items() if count > 1),
         resurrected=sorted(gone & counts.keys()),
-        unknown=sorted(counts.keys() - standing - gone),
+        unknown=sorted(counts.keys() - standing - gone - log.excused),
         doubled_cells=sorted(id for id, count in Counter(cell.id for cell in contents).items() if count > 1),
         difference=first_difference(first, contents),
     )

@@ -32,7 +32,7 @@ class OwnEdits:
             self._brought.append((frame, self.made))
 
     def acknowledged(self, frame: int, refused: object) -> None:
-        """The server stored all frames up to ``frame``, but for those in the list ``refused``, if it is one."""
+        """All frames up to ``frame`` are stored, but for those in the list ``refused``, if it is one."""
         self.refused += len(refused) if isinstance(refused, list) else 0
         while self._brought and self._brought[0][0] <= frame:
             self.stored = max(self.stored, self._brought.popleft()[1])

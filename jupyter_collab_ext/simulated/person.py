@@ -111,6 +111,18 @@ class Person:
         while self._keys:
             self.press_key()
 
+    def die(self) -> None:
+        """The tab is gone without a word: what nobody said to be stored may be lost with it."""
+        self._keys.clear()
+        known = {word.token: word for word in self._log.words if word.person == self.number}
+        for number in range(1, self._words_made + 1):
+            for name in (token("t", self.number, number), token("o", self.number, number)):
+                word = known.get(name)
+                stored = word is not None and word.edits <= self.client.own_edits.stored
+                if not stored or word is None or word.deleted is not None:
+                    self._log.excuse(name)
+        self.client.die()
+
     def _begin(self) -> None:
         habits = self._habits
         actions: dict[Callable[[], None], float] = {

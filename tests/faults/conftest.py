@@ -1,6 +1,7 @@
 """System tests: real Jupyter servers, a real Valkey, and people who speak the real protocol.
 
-Short by default. ``COLLAB_FULL=1`` runs them at full length, as figures are reported.
+Short by default. ``COLLAB_FULL=1`` runs them at full length and in all combinations, as figures are
+reported. ``COLLAB_MATRIX=path`` has what became of people's work under each fault written there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.matrix import MATRIX, Case
 from tests.support.servers import RealServer, real_server
 
 FULL = os.environ.get("COLLAB_FULL") == "1"
@@ -20,6 +22,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.timeout(900 if FULL else 240))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "over(*pairs): run once for each pair of (servers, store)")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with ``@pytest.mark.over((servers, store), …)`` runs once for each pair; in short runs for the
+    first of them only."""
+    marker = metafunc.definition.get_closest_marker("over")
+    if marker is not None:
+        name = metafunc.definition.originalname.removeprefix("test_").replace("_", " ")
+        cases = [Case(name, servers, store) for servers, store in marker.args]
+        ids = [f"{case.servers}-{case.store}" for case in cases]
+        metafunc.parametrize("case", cases[: None if FULL else 1], ids=ids[: None if FULL else 1])
+
+
+def pytest_sessionfinish() -> None:
+    MATRIX.write()
 
 
 @pytest.fixture

@@ -73,6 +73,10 @@ class RedisServer:
         self.process = _spawn(self.binary, self.directory, self.options)
         _await_pong(self.socket, self.process)
 
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
     def command(self, *words: str) -> bytes:
         """Run a command on a connection of its own; the first bytes of the reply."""
         return _ask(self.socket, *words)
@@ -104,9 +108,15 @@ def _spawn(binary: str, directory: Path, options: tuple[str, ...]) -> subprocess
         "--maxmemory-policy",
         "noeviction",
     ]
-    words += ["--maxmemory-policy", "noeviction"]
     with (directory / "log").open("ab") as log:
-        return subprocess.Popen([binary, *words, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        return subprocess.Popen(
+            [binary, *words, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # Python ignores SIGXFSZ, and so does it then: a full disk is an error for it, not its end.
+            restore_signals=False,
+        )
 
 
 def _await_pong(path: Path, process: subprocess.Popen[bytes]) -> None:

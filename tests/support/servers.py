@@ -35,9 +35,12 @@ FILE_WITHIN = 30.0
 class RealServer(JupyterProcess):
     """Our server as people run it. ``home`` should be short: a unix socket's name may not be long."""
 
-    def __init__(self, home: Path, *arguments: str) -> None:
-        super().__init__(home, arguments=arguments)
+    def __init__(self, home: Path, *arguments: str, redis_url: str = "", root: Path | None = None) -> None:
+        environ = {"JUPYTER_COLLAB_REDIS_URL": redis_url} if redis_url else {}
+        super().__init__(home, arguments=arguments, environ=environ, root=root)
         self.state_dir = home / "state"
+        self.store_url = redis_url or EmbeddedValkey(self.state_dir, Limits()).url
+        """Where tests look at the store, whatever lies between it and the server."""
 
     def browser(self) -> Browser:
         """A new profile that logs in with the server's token."""
@@ -82,7 +85,7 @@ class RealServer(JupyterProcess):
     async def replayed(self, path: str) -> Doc[Any]:
         """The notebook's document, made only of what Redis has: snapshot and log in a fresh document."""
         limits = Limits()
-        redis = await connect(EmbeddedValkey(self.state_dir, limits).url, limits)
+        redis = await connect(self.store_url, limits)
         try:
             with ThreadPoolExecutor(1) as executor:
                 store = RedisUpdateStore(redis, "default", limits, executor)

@@ -64,8 +64,9 @@ class JupyterProcess:
         app: str = "jupyter_server",
         arguments: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
+        root: Path | None = None,
     ) -> None:
-        self.root = home / "root"
+        self.root = root or home / "root"
         self.root.mkdir(parents=True, exist_ok=True)
         self.token = secrets.token_hex(16)
         self.port = free_port()
@@ -89,6 +90,17 @@ class JupyterProcess:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"token {self.token}"}
 
+    @property
+    def pid(self) -> int:
+        """The process's id; it must have been started."""
+        assert self._process is not None, "the server was not started"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and neither stopped nor killed."""
+        return self._process is not None
+
     def start(self) -> None:
         """Start the process and wait until it answers. Raises AssertionError with the end of its log."""
         command = [
@@ -109,6 +121,14 @@ class JupyterProcess:
     def kill(self) -> None:
         """kill -9."""
         self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop it without ending it, as a suspended machine is: sockets stay, nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def request(self, method: str, path: str, body: object = None) -> httpx.Response:
         """One request with the token; ``path`` starts after the server's address and a slash."""
@@ -163,6 +183,7 @@ class JupyterProcess:
         process, self._process = self._process, None
         if process.poll() is None:
             process.send_signal(how)
+            process.send_signal(signal.SIGCONT)  # a frozen one hears nothing else
         try:
             process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:

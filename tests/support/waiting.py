@@ -38,6 +38,13 @@ async def each(pause: float, seconds: float, act: Callable[[], Awaitable[None]])
         await asyncio.sleep(pause)
 
 
+async def always(pause: float, look: Callable[[], None]) -> None:
+    """Look every ``pause`` seconds until cancelled: for measuring how long something lasts."""
+    while True:
+        look()
+        await asyncio.sleep(pause)
+
+
 async def lasting(seconds: float) -> None:
     """Let a fault last for so long. Never for waiting until something has happened."""
     await asyncio.sleep(max(0.0, seconds))

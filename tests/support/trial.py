@@ -1,0 +1,207 @@
+"""Seven people in one notebook while something goes wrong, and what became of what they wrote.
+
+Five type, one inserts, moves, deletes and runs cells, one watches. Whoever can, goes on typing during the
+fault, as people do. Afterwards every copy there is must be the same and whole: all tabs, a fresh joiner
+at each server, the file, and what the store alone replays to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pycrdt import Doc
+
+from benchmarks.load import LatencyProbe
+from jupyter_collab_ext.simulated import TYPING_ONLY, CollabClient, Group, Habits, Report, judge
+from jupyter_collab_ext.simulated.notebook_edits import CellContent, read_document, read_notebook
+from notebook_sync.core.errors import CollabError
+from tests.support.matrix import MATRIX, Case, Outcome
+from tests.support.servers import RealServer
+from tests.support.site import Site, site
+from tests.support.waiting import always, lasting, wait_until
+
+PATH = "work.ipynb"
+PACE = 0.15
+TYPIST = Habits(**{name: getattr(TYPING_ONLY, name) for name in Habits.__slots__} | {"pace": PACE})
+BUILDER = Habits(pace=PACE, type_in_shared=8, type_in_own=20, insert_cell=20, delete_cell=10, move_cell=15)
+PEOPLE = (TYPIST, TYPIST, TYPIST, TYPIST, TYPIST, BUILDER)
+SAME_WITHIN = 60.0
+"""Seconds after a fault until all copies must be the same, on a busy machine."""
+LOOK = 0.1
+
+Act = Callable[[], Awaitable[None]]
+
+
+class Trial:
+    """One case under way; made by ``on_trial``."""
+
+    def __init__(self, case: Case, place: Site, group: Group, probe: LatencyProbe) -> None:
+        self.case = case
+        self.site = place
+        self.group = group
+        self.probe = probe
+        self._stuck: dict[CollabClient, float] = {}
+        self._no_typing = 0.0
+
+    # --- people -------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def typing(self) -> AsyncIterator[None]:
+        """Everybody works during the body; who still lives then finishes the word that was begun."""
+        async with asyncio.TaskGroup() as tasks:
+            working = {person: tasks.create_task(person.work(3600)) for person in self.group.people}
+            looking = tasks.create_task(always(LOOK, self._look))
+            try:
+                yield
+            finally:
+                for task in (*working.values(), looking):
+                    task.cancel()
+        for person in self.group.people:
+            person.finish()
+
+    async def until_words(self, more: int = 6) -> None:
+        """Wait until so many more words are written."""
+        written = len(self.group.log.words)
+        await wait_until(lambda: len(self.group.log.words) >= written + more, 60, "people write")
+
+    async def until_stored(self, within: float = 30.0) -> None:
+        """Wait until everything that was sent is acknowledged."""
+        await self.group.until_stored(within)
+
+    def at(self, server: int) -> list[CollabClient]:
+        """The tabs of people at one server."""
+        return [c for number, c in enumerate(self.group.clients) if self.site.server_of(number) == server]
+
+    async def move(self, clients: list[CollabClient], to: int) -> None:
+        """These people open the notebook at another server, with what is in their tabs."""
+        browser = self.site.browser(to)
+        for client in clients:
+            client.browser = browser
+            client.session = None
+            client.cut()
+
+    def stored_words(self) -> set[str]:
+        """Words that were acknowledged, and that nobody took away."""
+        stored = {person.number: person.client.own_edits.stored for person in self.group.people}
+        return {
+            word.token
+            for word in self.group.log.words
+            if word.deleted is None and word.edits <= stored.get(word.person, word.edits)
+        }
+
+    def _look(self) -> None:
+        # A tab that waits for its first content, or was sent away for good, takes no keys.
+        now = time.monotonic()
+        for client in self.group.clients:
+            if client.ended is not None or client.traffic.connections == 0:
+                self._no_typing = max(self._no_typing, now - self._stuck.setdefault(client, now))
+            else:
+                self._stuck.pop(client, None)
+
+    # --- the judgement ------------------------------------------------------------------------
+
+    async def survives(self, fault: Act, *, before: int = 6, after: int = 6) -> Outcome:
+        """Let people write, let ``fault`` happen while they do, and judge all copies as soon as it is
+        over; then let them write on, and judge again. Raises AssertionError unless all is right."""
+        async with self.typing():
+            await self.until_words(before)
+            await fault()
+        # acknowledged now: later everything is, and a word that was lost and sent again looks like none
+        stored = self.stored_words()
+        healed = time.monotonic()
+        first = await self._judged()
+        converged = time.monotonic() - healed
+        if after:
+            async with self.typing():
+                await self.until_words(after)
+        report = await self._judged() if after else first
+        outcome = self._outcome(report, first, stored, converged)
+        MATRIX.add(outcome)
+        assert outcome.right, f"{self.case}: {outcome}"
+        return outcome
+
+    def _outcome(self, report: Report, first: Report, stored: set[str], converged: float) -> Outcome:
+        lost = report.lost() | first.lost()
+        clients = self.group.clients
+        return Outcome(
+            case=self.case,
+            words=report.written,
+            stored=len(stored),
+            lost_stored=len(lost & stored),
+            lost=len(lost - stored),
+            doubled=len(report.doubled() | first.doubled()),
+            reloads=sum(client.reloads_forced for client in clients),
+            converged=converged,
+            no_typing=self._no_typing,
+            unseen=max(self.probe.latencies, default=0.0) / 1000,
+            wrong="" if report.right else str(report),
+        )
+
+    async def _judged(self) -> Report:
+        """All copies, once they are the same; as they are when they do not become so."""
+        with contextlib.suppress(TimeoutError):
+            await self.group.until_settled(SAME_WITHIN)
+        self.probe.measuring = False
+        documents: dict[str, Doc[Any]] = {f"tab {n}": c.doc for n, c in enumerate(self.group.clients)}
+        for number, server in enumerate(self.site.servers):
+            if server.running:
+                joiner = await self.group.join(self.site.browser(number))
+                documents[f"fresh joiner at server {number}"] = joiner.doc
+        expected = read_document(self.group.clients[0].doc)
+        file = self.site.root / PATH
+        with contextlib.suppress(AssertionError):
+            await wait_until(
+                lambda: read_notebook(json.loads(file.read_bytes())) == expected,
+                SAME_WITHIN,
+                "the file is right",
+            )
+        documents["the store, replayed"] = await self._replayed(expected)
+        for client in self.group.clients[-sum(server.running for server in self.site.servers) :]:
+            self.group.lose(client)
+        self.probe.measuring = True
+        return judge(self.group.log, documents, {"file": file.read_bytes()})
+
+    async def _replayed(self, expected: list[CellContent]) -> Doc[Any]:
+        server: RealServer = self.site.alive()
+        found: Doc[Any] = Doc()
+
+        async def right() -> bool:
+            nonlocal found
+            with contextlib.suppress(CollabError):
+                found = await server.replayed(PATH)
+                return read_document(found) == expected
+            return False
+
+        with contextlib.suppress(AssertionError):
+            await wait_until(right, SAME_WITHIN, "the store has everything")
+        return found
+
+
+@asynccontextmanager
+async def on_trial(case: Case, *, arguments: tuple[str, ...] = (), cells: int = 6) -> AsyncIterator[Trial]:
+    """Servers, store and seven people, all in step; everything ends with the body."""
+    with site(case.servers, case.store, arguments) as place:
+        place.servers[0].write_notebook(PATH, cells)
+        browsers = [place.browser(place.server_of(number)) for number in range(7)]
+        probe = LatencyProbe()
+        people = Group(
+            browsers,
+            PATH,
+            seed=len(case.name) + case.servers,
+            habits=PEOPLE,
+            wants=("stored", "status"),
+            on_remote=probe.document_changed,
+            on_key=probe.key_pressed,
+        )
+        async with people as group:
+            await group.until_synced()
+            yield Trial(case, place, group, probe)
+
+
+__all__ = ["PATH", "Trial", "lasting", "on_trial"]
