@@ -29,8 +29,14 @@ PURE = frozenset(
 """What the core may import of the standard library: nothing that looks at the world, waits or rolls dice."""
 
 FAMILIES = (
-    {"redis_connection", "redis_store", "redis_channel", "redis_lease", "redis_ledger", "redis_records"},
-    {"memory_store", "memory_ledger", "memory_files"},
+    {
+        "redis_connection", "redis_client", "redis_calls", "redis_checks", "redis_store", "redis_names",
+        "redis_snapshots", "redis_channel", "redis_lease", "redis_ledger", "redis_records",
+    },
+    {
+        "memory_store", "memory_channel", "memory_faults", "memory_lease", "memory_ledger", "memory_files",
+        "memory_copies", "memory_versions",
+    },
     {"embedded_valkey", "valkey_process"},
     {"local_files", "exchange", "replaced_files"},
     {"local_copies", "local_index", "local_reader", "local_writer", "local_journal"},

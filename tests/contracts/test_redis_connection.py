@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from notebook_sync.adapters.redis_channel import RedisChannel
-from notebook_sync.adapters.redis_connection import call, check_info, client, connect, redacted
+from notebook_sync.adapters.redis_checks import check_info, level_of
+from notebook_sync.adapters.redis_connection import call, client, connect, redacted
 from notebook_sync.adapters.redis_lease import RedisLeaseStore
 from notebook_sync.adapters.redis_ledger import RedisFileLedger
 from notebook_sync.adapters.redis_store import RedisUpdateStore
@@ -26,6 +27,15 @@ from tests.support.redis_servers import RedisServer, redis_binary, running, valk
 from tests.support.waiting import wait_until
 
 LIMITS = Limits(append_timeout=2.0)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def binary(request: pytest.FixtureRequest) -> str:
+    return valkey_binary() if request.param == "valkey" else redis_binary()
+
+
+def as_user(server: RedisServer, *, name: str = "collab", password: str = "p%40ss") -> str:
+    return server.url.replace("unix://", f"unix://{name}:{password}@")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +77,63 @@ async def test_one_that_forgets_is_refused(options: tuple[str, ...], sentence: s
 
 async def test_memory_only_can_be_allowed() -> None:
     with running(valkey_binary(), "--appendonly", "no") as server:
-        await (await connect(server.url, LIMITS, allow_memory_only=True)).aclose()
+        await (await connect(server.url, LIMITS, allow_memory=True)).aclose()
+
+
+@pytest.mark.parametrize(
+    ("info", "config", "declared", "level"),
+    [
+        ({"aof_enabled": 1}, {"appendonly": "yes", "appendfsync": "everysec"}, None, "redis"),
+        ({"aof_enabled": 1}, {"appendonly": "yes", "appendfsync": "no"}, None, "redis"),
+        ({"aof_enabled": 1}, {"appendonly": "yes", "appendfsync": "always"}, None, "disk"),
+        ({"aof_enabled": 0}, {"appendonly": "no", "appendfsync": "always"}, None, "memory"),
+        ({}, {"appendonly": "no", "appendfsync": "everysec"}, None, "memory"),
+        ({"aof_enabled": 1}, {}, None, "redis"),
+        ({"aof_enabled": 1}, {}, "disk", "disk"),
+        ({"aof_enabled": 0}, {}, "disk", "memory"),
+        ({}, {}, None, "redis"),
+        ({}, {}, "disk", "disk"),
+    ],
+)
+def test_what_survives_is_what_the_server_says_then_what_is_declared(
+    info: dict[str, object], config: dict[str, str], declared: str | None, level: str
+) -> None:
+    assert level_of(info, config, "it", declared) == level
+
+
+@pytest.mark.parametrize(
+    ("options", "level"),
+    [
+        ((), "redis"),
+        (("--appendfsync", "always"), "disk"),
+        (("--appendonly", "no"), "memory"),
+    ],
+)
+async def test_the_level_is_learned_from_the_server(
+    binary: str, options: tuple[str, ...], level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(binary, *options) as server:
+        redis = await connect(server.url, LIMITS, allow_memory=True)
+        assert redis.level == level
+        await redis.aclose()
+        redis = await connect(server.url, LIMITS, allow_memory=True, level="disk")
+        assert redis.level == level
+        assert ("is declared to be of level disk" in caplog.text) == (level != "disk")
+        await redis.aclose()
+
+
+async def test_where_config_is_forbidden_the_level_is_declared(binary: str) -> None:
+    user = ("--user", "collab", "on", ">p@ss", "~*", "&*", "+@all", "-config")
+    with running(binary, *user) as server:
+        for declared, level in ((None, "redis"), ("disk", "disk")):
+            redis = await connect(as_user(server), LIMITS, level=declared)
+            assert redis.level == level
+            await redis.aclose()
+        with pytest.raises(ConfigError, match="memory, redis or disk, not 'everysec'"):
+            await connect(as_user(server), LIMITS, level="everysec")
+    memory_only = (*user, "--appendonly", "no")
+    with running(binary, *memory_only) as server, pytest.raises(ConfigError, match="set appendonly to yes"):
+        await connect(as_user(server), LIMITS, level="disk")
 
 
 async def test_a_wrong_password_and_missing_rights_are_told_apart() -> None:
@@ -115,15 +181,6 @@ async def test_a_key_of_another_type_or_a_newer_version_is_a_corrupt_record(valk
     with pytest.raises(CorruptRecord, match="newer version"):
         await call(redis, "jc1_reserve", ["jc:t:{new}:meta"], "l")
     await redis.aclose()
-
-
-@pytest.fixture(params=["valkey", "redis"])
-def binary(request: pytest.FixtureRequest) -> str:
-    return valkey_binary() if request.param == "valkey" else redis_binary()
-
-
-def as_user(server: RedisServer, *, name: str = "collab", password: str = "p%40ss") -> str:
-    return server.url.replace("unix://", f"unix://{name}:{password}@")
 
 
 async def use_all(url: str, namespace: str) -> None:
@@ -201,17 +258,15 @@ async def test_one_that_wants_a_password_says_so(binary: str) -> None:
         ({"redis_version": "6.2.14", "aof_enabled": 1}, "use Redis 7.0 or newer"),
         ({"aof_enabled": 1}, "use Redis 7.0 or newer"),
         ({"redis_version": "7.0.0", "maxmemory_policy": "volatile-ttl", "aof_enabled": 1}, "noeviction"),
-        ({"redis_version": "10.1", "maxmemory_policy": "noeviction", "aof_enabled": 0}, "appendonly"),
     ],
 )
 def test_what_a_server_says_of_itself_is_judged(info: dict[str, object], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        check_info(info, "it", allow_memory_only=False)
+        check_info(info, "it")
 
 
 def test_a_good_server_passes() -> None:
-    check_info({"redis_version": "7.0.0", "maxmemory_policy": "noeviction", "aof_enabled": 1}, "it",
-               allow_memory_only=False)  # fmt: skip
+    check_info({"redis_version": "7.0.0", "maxmemory_policy": "noeviction", "aof_enabled": 1}, "it")
 
 
 def test_a_client_does_not_show_its_password() -> None:

@@ -304,7 +304,7 @@ local function document(keys, args)
   local found = redis.call('HGET', keys[1], args[1])
   if found then return found end
   local id = args[2]
-  if args[3] ~= '' and redis.call('HEXISTS', keys[3], args[3]) == 0 then id = args[3] end
+  if args[3] ~= '' and not redis.call('HGET', keys[3], args[3]) then id = args[3] end
   redis.call('HSET', keys[1], args[1], id)
   redis.call('HSET', keys[3], id, args[1])
   redis.call('ZADD', keys[2], 0, args[1])
