@@ -34,6 +34,13 @@ from tests.support.rooms import (
 )
 
 
+def texts(state: bytes) -> str:
+    """The root text ``t`` of a document with this state."""
+    doc: Doc[Any] = Doc()
+    doc.apply_update(state)
+    return str(doc.get("t", type=Text))
+
+
 def test_the_server_speaks_first_and_says_who_is_here() -> None:
     world = RoomUnderTest()
     world.join(ANNA)
@@ -296,7 +303,7 @@ def test_a_store_that_is_away_degrades_the_document_and_the_same_batch_is_sent_a
     assert world.state() is DocumentState.DEGRADED
     more = world.types(ANNA, text_update("b", client_id=501))
     assert messages_to(more, BEN)
-    assert raw_to(world.effects, ANNA) == []
+    assert raw_to(more, ANNA) == [{"type": "stored", "n": 2, "level": "local", "refused": []}]
     (again,) = of(world.tick_until(world.now + 0.2), ef.Append)
     assert again == append
     world.stored([again])
@@ -347,9 +354,10 @@ def test_a_store_that_lost_everything_is_founded_again_from_this_copy() -> None:
     world = RoomUnderTest()
     world.join(ANNA)
     world.types(ANNA, text_update("kept"))
-    (load,) = of(world.tell(ev.HistoryChanged()), ef.Load)
-    assert load.state is not None
-    world.tell(ev.Refounded(GENERATION, load.position))
+    assert of(world.tell(ev.HistoryChanged()), ef.Load)
+    (refound,) = of(world.tell(ev.StoreLost()), ef.Refound)
+    assert "kept" in texts(refound.state)
+    world.tell(ev.Refounded(GENERATION, refound.position))
     assert world.state() is DocumentState.LIVE
     assert world.room.stored
     assert raw_to(world.effects, ANNA)[-1]["n"] == 1
@@ -467,8 +475,36 @@ def test_what_came_from_the_file_is_in_the_store_before_the_file_is_written_over
     world = saved_room()
     effects = world.tell(ev.FileMerged(text_update("from outside")))
     assert not of(effects, ef.Checkpoint)
-    assert messages_to(effects, ANNA)
-    assert of(world.stored(), ef.Checkpoint)
+    assert not messages_to(effects, ANNA)
+    effects = world.stored()
+    assert of(effects, ef.Checkpoint)
+    assert messages_to(effects, ANNA) == [wire.SyncUpdate(text_update("from outside"))]
+
+
+def test_a_checkpoint_that_was_put_off_comes_again_and_asks_the_log_if_it_lacks_something() -> None:
+    world = saved_room()
+    world.types(ANNA, text_update("x"))
+    world.stored()
+    (checkpoint,) = of(world.tick_until(world.now + 1.5), ef.Checkpoint)
+    world.tell(ev.LogRead((), trimmed=False))
+    effects = world.tell(ev.CheckpointDeferred(wait=2.0, behind=True))
+    assert not of(effects, ef.Checkpoint)
+    effects = world.tick_until(world.now + 1.5)
+    assert of(effects, ef.FetchEntries)
+    assert not of(effects, ef.Checkpoint)
+    (again,) = of(world.tick_until(world.now + 1.0), ef.Checkpoint)
+    assert again.position == checkpoint.position
+
+
+def test_a_view_that_has_nothing_to_write_skips_and_is_not_saved_again() -> None:
+    world = saved_room()
+    world.types(ANNA, text_update("x"))
+    world.stored()
+    world.sends(ANNA, wire.SaveRequest(8))
+    (checkpoint,) = of(world.effects, ef.Checkpoint)[-1:]
+    effects = world.tell(ev.CheckpointSkipped(checkpoint.position))
+    assert {"type": "save", "responseTo": 8, "status": "skipped"} in raw_to(effects, ANNA)
+    assert not of(world.tick_until(world.now + 20.0), ef.Checkpoint)
 
 
 def test_autosave_is_off_only_if_everybody_says_so_and_a_request_saves_all_the_same() -> None:

@@ -45,9 +45,11 @@ def seed_update() -> bytes:
 
 
 class RoomUnderTest:
-    """A room, its clock, and everything it ever wanted."""
+    """A room, its clock, and everything it ever wanted. ``disk``: whether this server's disk takes what it
+    is given, at once; without it the test answers for the disk."""
 
-    def __init__(self, limits: Limits | None = None, open_now: bool = True) -> None:
+    def __init__(self, limits: Limits | None = None, open_now: bool = True, disk: bool = True) -> None:
+        self.disk = disk
         ids = itertools.count(10_000)
         self.now = 100.0
         self.effects: list[ef.Effect] = []
@@ -70,6 +72,14 @@ class RoomUnderTest:
         """Handle one event; returns what it led to."""
         self.now += later
         effects = self.room.handle(event, self.now)
+        for effect in effects if self.disk else ():
+            match effect:
+                case ef.Record():
+                    effects += self.room.handle(ev.Recorded(), self.now)
+                case ef.KeepCopy():
+                    effects += self.room.handle(ev.CopyKept(), self.now)
+                case _:
+                    pass
         self.effects += effects
         return effects
 

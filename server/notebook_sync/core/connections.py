@@ -11,6 +11,10 @@ from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Action, Member, Role, may
 
 
+AWAITING_KEPT = 256
+"""Frames of one connection that are remembered one by one while the store is away."""
+
+
 @dataclass(slots=True)
 class Connected:
     """One connection. Sync frames are numbered from 1 in order, refused ones too (rule 24)."""
@@ -62,19 +66,29 @@ class Connected:
 
         ``final``: no other level will be told of these frames later.
         """
-        passed: tuple[int, int] | None = None
-        while self.awaiting and self.awaiting[0][1] <= durable:
-            passed = self.awaiting.popleft()
-        if passed is not None and not final:
-            self.awaiting.appendleft(passed)  # one for all of them: acknowledgements are cumulative
-        before = self.told.get(level, 0)
-        if passed is None or passed[0] <= before:
+        if not self.awaiting or self.awaiting[0][1] > durable:
             return None
-        newest = self.told[level] = passed[0]
+        newest, before = self._newest(durable, final=final), self.told.get(level, 0)
+        if newest <= before:
+            return None
+        self.told[level] = newest
         refused = [n for n in self.refused if before < n <= newest]
         if final:
             self.refused = [n for n in self.refused if n > newest]
         return json.dumps({"type": "stored", "n": newest, "level": level, "refused": refused})
+
+    def _newest(self, durable: int, *, final: bool) -> int:
+        """The newest frame that is safe; the first one is."""
+        passed = 0
+        while passed < len(self.awaiting) and self.awaiting[passed][1] <= durable:
+            passed += 1
+        last = self.awaiting[passed - 1]
+        if final or passed > AWAITING_KEPT:
+            for _ in range(passed):
+                self.awaiting.popleft()
+            if not final:
+                self.awaiting.appendleft(last)  # one for all of them: acknowledgements are cumulative
+        return last[0]
 
 
 @dataclass(slots=True)

@@ -29,6 +29,7 @@ class Journaling:
         self._keeping: int | None = None
         self._keep_at: float | None = None
         self._based = False
+        self._needs = 0
         self._since_kept = 0
 
     # --- what is applied ----------------------------------------------------------------------
@@ -41,6 +42,9 @@ class Journaling:
         self._applied = position
         if self._waiting_bytes > self._limits.pending_window_bytes:
             # The disk is too slow, or refuses: one snapshot replaces all that waits (rule 27).
+            self._waiting.clear()
+            self._waiting_bytes = 0
+            self._based, self._needs = False, position
             self.want_snapshot()
 
     def submit_stored(self, position: int, size: int) -> None:
@@ -128,7 +132,7 @@ class Journaling:
     def kept(self) -> None:
         """It is on the disk: what it covers needs no record any more."""
         assert self._keeping is not None, "a snapshot was kept that nobody asked for"
-        self._based = True
+        self._based = self._keeping >= self._needs
         while self._waiting and self._waiting[0][0] <= self._keeping:
             self._waiting_bytes -= len(self._waiting.popleft()[1])
         self._since_kept = sum(len(u) for _, u in self._writing) + self._waiting_bytes
