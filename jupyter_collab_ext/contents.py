@@ -19,6 +19,8 @@ from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.contents.manager import AsyncContentsManager
 from tornado.ioloop import IOLoop
 
+from jupyter_collab_ext.live_contents import LiveDocuments
+
 if TYPE_CHECKING:
     from jupyter_collab_ext.service import Service
 
@@ -142,13 +144,16 @@ async def tell(service: Service | None, changes: list[Change]) -> None:
     for change in changes:
         match change:
             case Renamed():
+                service.bases.forget(change.old)
+                service.bases.forget(change.new)
                 await service.renamed(change.old, change.new)
             case Deleted():
+                service.bases.forget(change.path)
                 await service.deleted(change.path)
 
 
 def install(serverapp: ServerApp, service: Callable[[], Service | None]) -> None:
-    """Put the mixin over the configured contents manager class; call before managers are made.
+    """Put the mixins over the configured contents manager class; call before managers are made.
 
     Its configuration sections stay valid, since the made class inherits from it.
     """
@@ -157,6 +162,6 @@ def install(serverapp: ServerApp, service: Callable[[], Service | None]) -> None
         return
     serverapp.contents_manager_class = type(base)(
         f"Collab{base.__name__}",
-        (TellsChanges, base),
+        (TellsChanges, LiveDocuments, base),
         {"__module__": __name__, "__doc__": base.__doc__, "collab_service": staticmethod(service)},
     )

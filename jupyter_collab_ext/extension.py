@@ -29,6 +29,7 @@ from jupyter_collab_ext.rest.absent import AbsentHandler
 from jupyter_collab_ext.rest.join import JoinHandler
 from jupyter_collab_ext.rest.session import SessionHandler
 from jupyter_collab_ext.rest.status import StatusHandler
+from jupyter_collab_ext.rest.versions import VersionsHandler
 from jupyter_collab_ext.service import Service
 from jupyter_collab_ext.settings import (
     adopt_stock_section,
@@ -226,6 +227,7 @@ class JupyterCollab(ExtensionApp):
                 (r"/api/collaboration/room/(.*)", RoomHandler, with_service),
                 (r"/api/collaboration/session/(.*)", SessionHandler, with_service),
                 (r"/api/collaboration/status", StatusHandler, with_service),
+                (r"/api/collaboration/versions/(?P<path>.+)", VersionsHandler, with_service),
                 (r"/api/collaboration/(?:fork|timeline|undo_redo)/(.*)", AbsentHandler),
             ]
         )

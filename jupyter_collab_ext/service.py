@@ -15,6 +15,7 @@ from jupyter_server.utils import ensure_async
 from jupyter_server_fileid.manager import ArbitraryFileIdManager
 from tornado import web
 
+from jupyter_collab_ext.bases import Bases
 from jupyter_collab_ext.events import EventRelay
 from jupyter_collab_ext.transport import Framer, IdleWatch
 from notebook_sync.app import NotebookSync, SyncSettings
@@ -67,6 +68,7 @@ class Service:
         self.framer = Framer()
         self.idle_watch = IdleWatch(settings.limits.idle_timeout)
         self.events = EventRelay(serverapp, self)
+        self.bases = Bases(settings.limits)
         self.failure: str | None = None
         """Why the engine did not start, for people; None while it may or does run."""
         self._make = make

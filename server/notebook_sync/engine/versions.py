@@ -141,10 +141,25 @@ class Versions:
             return runner.document
         return await self._workshop.store.find_document(key)
 
+    async def known(self, key: DocumentKey) -> bool:
+        """Whether somebody ever opened this document. Raises ``StoreUnavailable``."""
+        return await self._document(key) is not None
+
+    async def slim(self, key: DocumentKey, data: bytes) -> bytes:
+        """``data`` as it can be the base of a later ``put``. Raises ``UnreadableDocument``."""
+        return await self._workshop.saver.codec.slim(key.kind, data)
+
     async def checkpoint(self, key: DocumentKey, by: Member) -> Version:
-        """Keep what the document says now, because ``by`` asked for it. It is opened if need be."""
-        runner = await self.open(key)
-        return await self.keep(runner, "checkpoint", _name(by))
+        """Keep what the document says now, because ``by`` asked for it; what its file says if it is not open.
+
+        Raises as ``restore``, and a ``FileUnavailable``.
+        """
+        runner = self._registry.find(key)
+        if runner is not None:
+            return await self.keep(await self.open(key), "checkpoint", _name(by))
+        document = await self._workshop.store.document_id(key)
+        content = await self._workshop.saver.files.read(key.path)
+        return await self._store.add(document, key.path, content.data, reason="checkpoint", by=_name(by))
 
     async def restore(self, key: DocumentKey, version: str, by: Member) -> Restored | NotRestored:
         """Bring a version back as ordinary edits. The document is opened if need be.
