@@ -425,6 +425,19 @@ class FileChanged:
     """None: the file is gone."""
 
 
+@dataclass(frozen=True, slots=True)
+class LateWrite:
+    """``data`` was written into a file of ``path`` just replaced, by a program that had it open (rule 16).
+
+    ``replaced`` is the digest of the content that the file had when it was replaced: what the other
+    program most likely started from, so the base to merge with; empty when that is unknown.
+    """
+
+    path: str
+    data: bytes
+    replaced: str
+
+
 class FileStore(Protocol):
     """Files below one root; paths are relative, with forward slashes. Blocking work runs in threads.
 
@@ -444,8 +457,14 @@ class FileStore(Protocol):
         ``trusted``: every cell was trusted, so sign the new content."""
         ...
 
-    async def keep_beside(self, path: str, data: bytes, label: str) -> str:
-        """Write ``data`` to a new file beside ``path`` whose name carries ``label``; returns its path."""
+    def on_late_write(self, listener: Callable[[LateWrite], bool]) -> None:
+        """``listener`` is called on the event loop for each late write, and must not block or raise. What
+        it answers False to is kept as a file beside."""
+        ...
+
+    async def moved_to(self, path: str, stamp: FileStamp) -> str | None:
+        """Where the file is that was at ``path`` with this stamp's inode, when another program renamed it
+        or moved it into another folder. None if it is not found."""
         ...
 
 

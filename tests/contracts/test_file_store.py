@@ -35,6 +35,8 @@ class World(Protocol):
 
     def outside_delete(self, path: str) -> None: ...
 
+    def outside_move(self, old: str, new: str) -> None: ...
+
     def content(self, path: str) -> bytes: ...
 
     def make_read_only(self, path: str) -> None: ...
@@ -53,6 +55,9 @@ class LocalWorld:
 
     def outside_delete(self, path: str) -> None:
         (self._root / path).unlink()
+
+    def outside_move(self, old: str, new: str) -> None:
+        (self._root / old).rename(self._root / new)
 
     def content(self, path: str) -> bytes:
         return (self._root / path).read_bytes()
@@ -74,6 +79,9 @@ class MemoryWorld:
 
     def outside_delete(self, path: str) -> None:
         self._files.external_delete(path)
+
+    def outside_move(self, old: str, new: str) -> None:
+        self._files.external_rename(old, new)
 
     def content(self, path: str) -> bytes:
         return self._files.content(path)
@@ -128,7 +136,6 @@ async def test_paths_out_of_the_root_are_refused(world: World, path: str) -> Non
         world.store.stamp(path),
         world.store.write(path, b"x", digest(b"x")),
         world.store.create(path, b"x"),
-        world.store.keep_beside(path, b"x", "label"),
     ):
         with pytest.raises(FileOutsideRoot):
             await call
@@ -194,16 +201,18 @@ async def test_creates_only_what_is_not_there(world: World) -> None:
         await world.store.create("nowhere/b.py", b"new")
 
 
-async def test_keeps_versions_beside_each_content_once(world: World) -> None:
-    world.outside_write("week/a.tar.ipynb", b"one")
-    first = await world.store.keep_beside("week/a.tar.ipynb", b"lost 1", "ada")
-    second = await world.store.keep_beside("week/a.tar.ipynb", b"lost 2", "ada")
-    again = await world.store.keep_beside("week/a.tar.ipynb", b"lost 1", "ada")
-    assert (first, second) == ("week/a.tar.conflict-ada.ipynb", "week/a.tar.conflict-ada-2.ipynb")
-    assert again == first
-    assert world.content(first) == b"lost 1"
-    assert world.content(second) == b"lost 2"
-    assert len(world.paths()) == 3
+async def test_finds_a_file_that_another_program_moved(world: World) -> None:
+    world.outside_write("week/a.py", b"one")
+    world.outside_write("week/other.py", b"one")
+    world.outside_write("later/deep/x.py", b"two")
+    stamp = await world.store.stamp("week/a.py")
+    assert stamp is not None
+    world.outside_move("week/a.py", "later/deep/b.py")
+    assert await world.store.moved_to("week/a.py", stamp) == "later/deep/b.py"
+    world.outside_move("later/deep/b.py", "week/c.py")
+    assert await world.store.moved_to("week/a.py", stamp) == "week/c.py"
+    world.outside_delete("week/c.py")
+    assert await world.store.moved_to("week/a.py", stamp) is None
 
 
 async def test_of_many_writers_at_once_one_wins(world: World) -> None:

@@ -23,10 +23,9 @@ import pytest_asyncio
 from notebook_sync.adapters import atomic_replace, exchange, replaced_files
 from notebook_sync.adapters.exchange import ExchangeUnsupported
 from notebook_sync.adapters.local_files import LocalFiles
-from notebook_sync.adapters.replaced_files import LateWrite
 from notebook_sync.core.errors import FileMissing, FileOutsideRoot, FileUnavailable
 from notebook_sync.core.limits import Limits
-from notebook_sync.ports import FileChanged, Written
+from notebook_sync.ports import FileChanged, LateWrite, Written
 from tests.support.waiting import wait_until
 
 QUICK = replace(Limits(), file_linger=0.1)
@@ -116,6 +115,62 @@ async def test_the_longest_name_can_be_written(files: LocalFiles, root: Path) ->
     assert (root / name).read_bytes() == b"two"
     beside = await files.keep_beside(name, b"three", "a label " * 20)
     assert (root / beside).read_bytes() == b"three"
+
+
+async def test_keeps_each_content_beside_once(files: LocalFiles, root: Path) -> None:
+    (root / "a.tar.ipynb").write_bytes(b"one")
+    first = await files.keep_beside("a.tar.ipynb", b"lost 1", "ada")
+    second = await files.keep_beside("a.tar.ipynb", b"lost 2", "ada")
+    again = await files.keep_beside("a.tar.ipynb", b"lost 1", "ada")
+    assert (first, second) == ("a.tar.conflict-ada.ipynb", "a.tar.conflict-ada-2.ipynb")
+    assert again == first
+    assert (root / first).read_bytes() == b"lost 1"
+    assert (root / second).read_bytes() == b"lost 2"
+
+
+async def test_a_folder_that_is_not_mounted_any_more_is_no_deletion(root: Path) -> None:
+    (root / "a.py").write_bytes(b"one")
+    async with LocalFiles(root, Limits()) as files:
+        root.rename(root.with_name("elsewhere"))
+        root.mkdir()
+        for call in (files.read("a.py"), files.stamp("a.py"), files.write("a.py", b"two", digest(b"one"))):
+            with pytest.raises(FileUnavailable, match="mount it again") as error:
+                await call
+            assert not isinstance(error.value, FileMissing)
+        root.rmdir()
+        with pytest.raises(FileUnavailable, match="mount it again"):
+            await files.stamp("a.py")
+        root.with_name("elsewhere").rename(root)
+        assert (await files.read("a.py")).data == b"one"
+
+
+async def test_each_replaced_file_is_told(root: Path) -> None:
+    (root / "a.py").write_bytes(b"one")
+    told: list[str] = []
+    async with LocalFiles(root, Limits(), on_written=told.append) as files:
+        await files.write("a.py", b"one", digest(b"one"))
+        await files.write("a.py", b"two", digest(b"other"))
+        assert told == []
+        await files.write("a.py", b"two", digest(b"one"))
+        assert told == ["a.py"]
+
+
+async def test_the_search_for_a_moved_file_is_bounded_and_leaves_hidden_folders_out(root: Path) -> None:
+    (root / ".hidden").mkdir()
+    (root / "a.py").write_bytes(b"one")
+    async with LocalFiles(root, replace(Limits(), files_searched=50)) as files:
+        stamp = await files.stamp("a.py")
+        assert stamp is not None
+        (root / "a.py").rename(root / ".hidden" / "a.py")
+        assert await files.moved_to("a.py", stamp) is None
+        (root / ".hidden" / "a.py").rename(root / "b.py")
+        (root / "link.py").symlink_to(root / "b.py")
+        assert await files.moved_to("a.py", stamp) == "b.py"
+        for number in range(60):
+            (root / f"full{number}").mkdir()
+        (root / "full59" / "deep").mkdir()
+        (root / "b.py").rename(root / "full59" / "deep" / "b.py")
+        assert await files.moved_to("a.py", stamp) is None
 
 
 async def test_labels_make_plain_names(files: LocalFiles, root: Path) -> None:
@@ -414,11 +469,22 @@ def test_a_folder_that_can_not_exchange_says_so() -> None:
 # --- late writers --------------------------------------------------------------------------------
 
 
+def hears(late: list[LateWrite], answer: bool = True) -> Callable[[LateWrite], bool]:
+    """A listener that keeps what it hears."""
+
+    def hear(write: LateWrite) -> bool:
+        late.append(write)
+        return answer
+
+    return hear
+
+
 async def test_what_is_written_into_a_replaced_file_is_handed_over(root: Path) -> None:
     path = root / "a.py"
     path.write_bytes(b"one")
     late: list[LateWrite] = []
-    async with LocalFiles(root, QUICK, on_late_write=late.append) as files:
+    async with LocalFiles(root, QUICK) as files:
+        files.on_late_write(hears(late))
         with path.open("r+b") as editor:
             assert isinstance(await files.write("a.py", b"ours", digest(b"one")), Written)
             editor.write(b"late work")
@@ -432,7 +498,8 @@ async def test_a_late_writer_is_waited_for_until_it_is_done(root: Path) -> None:
     path = root / "a.py"
     path.write_bytes(b"one")
     late: list[LateWrite] = []
-    async with LocalFiles(root, QUICK, on_late_write=late.append) as files:
+    async with LocalFiles(root, QUICK) as files:
+        files.on_late_write(hears(late))
         with path.open("r+b", buffering=0) as editor:
             await files.write("a.py", b"ours", digest(b"one"))
             editor.write(b"first half ")
@@ -450,6 +517,19 @@ async def test_without_a_listener_it_is_kept_beside_also_at_the_end(root: Path) 
             await files.write("a.py", b"ours", digest(b"one"))
             editor.write(b"late work")
     assert names(root) == ["a.conflict-late-write.py", "a.py"]
+    assert (root / "a.conflict-late-write.py").read_bytes() == b"late work"
+
+
+async def test_what_the_listener_can_not_take_is_kept_beside(root: Path) -> None:
+    path = root / "a.py"
+    path.write_bytes(b"one")
+    late: list[LateWrite] = []
+    async with LocalFiles(root, Limits()) as files:
+        files.on_late_write(hears(late, answer=False))
+        with path.open("r+b") as editor:
+            await files.write("a.py", b"ours", digest(b"one"))
+            editor.write(b"late work")
+    assert [write.data for write in late] == [b"late work"]
     assert (root / "a.conflict-late-write.py").read_bytes() == b"late work"
 
 

@@ -28,7 +28,6 @@ async def test_failing_writes_leave_the_file(files: MemoryFiles, reason: str) ->
     for call in (
         files.write("week/a.py", b"two", digest(b"one")),
         files.create("week/b.py", b"two"),
-        files.keep_beside("week/a.py", b"two", "x"),
     ):
         with pytest.raises(FileUnavailable, match=reason):
             await call

@@ -5,22 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import ParamSpec, Protocol, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from notebook_sync.adapters import atomic_replace
 from notebook_sync.adapters.atomic_replace import Replaced, digest_of
-from notebook_sync.adapters.replaced_files import LateWrite, ReplacedFiles
+from notebook_sync.adapters.moved_files import find_moved
+from notebook_sync.adapters.replaced_files import ReplacedFiles
 from notebook_sync.core.errors import FileIsDirectory, FileMissing, FileOutsideRoot, FileUnavailable
 from notebook_sync.core.limits import Limits
-from notebook_sync.ports import FileChanged, FileContent, FileStamp, Written
+from notebook_sync.ports import FileChanged, FileContent, FileStamp, LateWrite, Written
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _READ_TRIES = 3
 _MOST_BESIDE = 1000
@@ -43,9 +49,10 @@ class Signer(Protocol):
 class LocalFiles:
     """The ``FileStore`` of the folder ``root``. Paths are relative to it, with forward slashes.
 
-    ``async with`` ends the watch over replaced files (rule 16). What a late writer wrote into one is
-    given to ``on_late_write``, on the event loop; without it, it is kept beside the file.
-    ``signer`` is asked for files whose name ends in ``.ipynb``.
+    ``async with`` ends the watch over replaced files (rule 16). ``signer`` is asked for files whose name
+    ends in ``.ipynb``. ``on_written`` hears, in a thread, the path of each file that was replaced: it has
+    another inode now. Blocking work has threads of its own, so that a file system that hangs takes none
+    from others.
     """
 
     def __init__(
@@ -53,11 +60,15 @@ class LocalFiles:
         root: Path,
         limits: Limits,
         signer: Signer | None = None,
-        on_late_write: Callable[[LateWrite], None] | None = None,
+        on_written: Callable[[str], None] | None = None,
     ) -> None:
         self._root = os.path.realpath(root)
+        self._root_id = _identity(self._root)
+        self._limits = limits
         self._signer = signer
-        self._on_late_write = on_late_write
+        self._on_written = on_written
+        self._late_listener: Callable[[LateWrite], bool] | None = None
+        self._threads = ThreadPoolExecutor(limits.file_threads, "files")
         self._replaced = ReplacedFiles(limits, self._late_write)
         self._keeping: set[asyncio.Future[str]] = set()
         self._locks: WeakValueDictionary[str, _Lock] = WeakValueDictionary()
@@ -72,6 +83,7 @@ class LocalFiles:
         await self._replaced.close()
         while self._keeping:
             await asyncio.wait(self._keeping)
+        self._threads.shutdown(wait=False)
 
     @property
     def lingering(self) -> int:
@@ -79,34 +91,47 @@ class LocalFiles:
         return len(self._replaced)
 
     async def read(self, path: str) -> FileContent:
-        return await asyncio.to_thread(self._read, path)
+        return await self._in_thread(self._read, path)
 
     async def stamp(self, path: str) -> FileStamp | None:
-        return await asyncio.to_thread(self._stamp, path)
+        return await self._in_thread(self._stamp, path)
 
     async def write(
         self, path: str, data: bytes, expected: str, *, trusted: bool = False
     ) -> Written | FileChanged:
         loop = asyncio.get_running_loop()
-        return await asyncio.to_thread(self._write, loop, path, data, expected, trusted)
+        return await self._in_thread(self._write, loop, path, data, expected, trusted)
 
     async def create(self, path: str, data: bytes) -> Written | FileChanged:
         """Make a file that must not exist yet. ``FileMissing`` when its folder does not exist."""
-        return await asyncio.to_thread(self._create, path, data)
+        return await self._in_thread(self._create, path, data)
 
     async def keep_beside(self, path: str, data: bytes, label: str) -> str:
-        """As in the port. The same content is kept once: its path is returned again."""
-        return await asyncio.to_thread(self._keep_beside, path, data, label)
+        """Write ``data`` to a new file beside ``path`` whose name carries ``label``; returns its path. The
+        same content is kept once: its path is returned again."""
+        return await self._in_thread(self._keep_beside, path, data, label)
+
+    def on_late_write(self, listener: Callable[[LateWrite], bool]) -> None:
+        """See ``ports.FileStore``."""
+        self._late_listener = listener
+
+    async def moved_to(self, path: str, stamp: FileStamp) -> str | None:
+        """See ``ports.FileStore``."""
+        return await self._in_thread(find_moved, self._root, path, stamp.inode, self._limits.files_searched)
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, functools.partial(work, *args, **kwargs))
 
     # --- in threads ------------------------------------------------------------------------------
 
     def _read(self, path: str) -> FileContent:
-        with _errors_of(path):
+        with self._errors_of(path):
             return self._content(path, self._target(path))
 
     def _stamp(self, path: str) -> FileStamp | None:
         try:
-            with _errors_of(path):
+            with self._errors_of(path):
                 return _stamp_of(os.stat(self._target(path)))
         except FileMissing:
             return None
@@ -120,7 +145,7 @@ class LocalFiles:
 
     def _found(self, path: str, target: str) -> FileChanged:
         try:
-            with _errors_of(path):
+            with self._errors_of(path):
                 return FileChanged(self._content(path, target))
         except FileMissing:
             return FileChanged(None)
@@ -128,7 +153,7 @@ class LocalFiles:
     def _write(
         self, loop: asyncio.AbstractEventLoop, path: str, data: bytes, expected: str, trusted: bool
     ) -> Written | FileChanged:
-        with _errors_of(path):
+        with self._errors_of(path):
             target = self._target(path)
             with self._lock(target):
                 found = self._found(path, target)
@@ -138,6 +163,17 @@ class LocalFiles:
         if isinstance(outcome, Written) and trusted and self._signer is not None:
             self._signer.sign(data)
         return outcome
+
+    @contextlib.contextmanager
+    def _errors_of(self, path: str) -> Iterator[None]:
+        try:
+            with _errors_of(path):
+                yield
+        except FileMissing:
+            # A disk that is not mounted any more looks as if everything had been deleted.
+            if self._root_id is not None and _identity(self._root) != self._root_id:
+                raise FileUnavailable(path, "the server's folder is not there: mount it again") from None
+            raise
 
     def _replace(
         self, loop: asyncio.AbstractEventLoop, path: str, target: str, data: bytes, found: FileContent
@@ -156,13 +192,15 @@ class LocalFiles:
         if isinstance(outcome, Replaced):
             # From here, not after the thread: a cancelled caller must not lose the descriptor.
             loop.call_soon_threadsafe(self._replaced.watch, path, outcome.old, found.digest, digest)
+            if self._on_written is not None:
+                self._on_written(path)
             return Written(digest, _stamp_of(outcome.status))
         for stray in outcome.strays:
             self._keep_beside(path, stray, "found")
         return self._found(path, target)
 
     def _create(self, path: str, data: bytes) -> Written | FileChanged:
-        with _errors_of(path):
+        with self._errors_of(path):
             target = self._target(path)
             with self._lock(target):
                 try:
@@ -179,7 +217,7 @@ class LocalFiles:
             tail = f".conflict-{label}{f'-{number}' if number > 1 else ''}{extension}"
             short = _cut(stem, _NAME_BYTES - len(tail.encode("utf-8")))
             beside = f"{folder}/{short}{tail}" if folder else short + tail
-            with _errors_of(beside):
+            with self._errors_of(beside):
                 target = self._target(beside)
                 try:
                     atomic_replace.create(target, data)
@@ -215,11 +253,10 @@ class LocalFiles:
     # --- late writers ----------------------------------------------------------------------------
 
     def _late_write(self, late: LateWrite) -> None:
-        if self._on_late_write is not None:
-            self._on_late_write(late)
+        if self._late_listener is not None and self._late_listener(late):
             return
         loop = asyncio.get_running_loop()
-        keeping = loop.run_in_executor(None, self._keep_beside, late.path, late.data, "late-write")
+        keeping = loop.run_in_executor(self._threads, self._keep_beside, late.path, late.data, "late-write")
         self._keeping.add(keeping)
         keeping.add_done_callback(self._keeping.discard)
 
@@ -280,6 +317,15 @@ def _holds(target: str, data: bytes) -> bool:
         return os.path.getsize(target) == len(data) and atomic_replace.read_file(target) == data
     except OSError:
         return False
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which folder this is; None if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _stamp_of(status: os.stat_result) -> FileStamp:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from notebook_sync.core.errors import FileIsDirectory, FileMissing, FileOutsideRoot, FileUnavailable
-from notebook_sync.ports import FileChanged, FileContent, FileStamp, Written
+from notebook_sync.ports import FileChanged, FileContent, FileStamp, LateWrite, Written
 
 
 @dataclass(slots=True)
@@ -36,6 +35,7 @@ class MemoryFiles:
     signed: set[bytes] = field(default_factory=set)
     writes: int = 0
     """How many writes changed a file: touching nothing must write nothing (F21)."""
+    _late_listener: Callable[[LateWrite], bool] | None = None
     _files: dict[str, _File] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -50,7 +50,13 @@ class MemoryFiles:
 
     def external_touch(self, path: str) -> None:
         """Another program gives a file a new time and leaves its content."""
-        self._put(path, self._files[path].data)
+        self._put(path, self._files[path].data, self._files[path].stamp.inode)
+
+    def external_late_write(self, path: str, data: bytes, replaced: bytes) -> None:
+        """Another program writes ``data`` into the file that held ``replaced`` when it was replaced."""
+        late = LateWrite(path, data, _digest(replaced))
+        if self._late_listener is None or not self._late_listener(late):
+            self._put(f"{path}.late", data)
 
     def external_delete(self, path: str) -> None:
         del self._files[path]
@@ -118,19 +124,15 @@ class MemoryFiles:
         self.writes += 1
         return Written(_digest(data), self._files[path].stamp)
 
-    async def keep_beside(self, path: str, data: bytes, label: str) -> str:
+    def on_late_write(self, listener: Callable[[LateWrite], bool]) -> None:
+        """See ``ports.FileStore``."""
+        self._late_listener = listener
+
+    async def moved_to(self, path: str, stamp: FileStamp) -> str | None:
+        """See ``ports.FileStore``."""
         await self._pause()
-        stem, extension = os.path.splitext(_checked(path))
-        self._may_write(path, beside=True)
-        for number in itertools.count(1):
-            tail = f"-{number}" if number > 1 else ""
-            beside = f"{stem}.conflict-{label}{tail}{extension}"
-            if beside not in self._files:
-                self._put(beside, data)
-                return beside
-            if self._files[beside].data == data:
-                return beside
-        raise AssertionError("the count above has no end")
+        places = (name for name, file in self._files.items() if file.stamp.inode == stamp.inode)
+        return next((name for name in places if name != path), None)
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -138,9 +140,9 @@ class MemoryFiles:
         if self.pause is not None:
             await self.pause()
 
-    def _put(self, path: str, data: bytes) -> None:
+    def _put(self, path: str, data: bytes, inode: int | None = None) -> None:
         number = next(self._numbers)
-        self._files[path] = _File(data, FileStamp(mtime_ns=number, size=len(data), inode=number))
+        self._files[path] = _File(data, FileStamp(number, len(data), number if inode is None else inode))
 
     def _existing(self, path: str) -> str:
         if path in self.folders:
@@ -157,12 +159,12 @@ class MemoryFiles:
     def _found(self, path: str) -> FileChanged:
         return FileChanged(self._content(path) if path in self._files else None)
 
-    def _may_write(self, path: str, beside: bool = False) -> None:
+    def _may_write(self, path: str) -> None:
         if self.fail_writes is not None:
             raise FileUnavailable(path, self.fail_writes)
         if self.disk_full:
             raise FileUnavailable(path, "the disk is full: make room, it is saved again then")
-        if path in self.read_only and not beside:
+        if path in self.read_only:
             raise FileUnavailable(path, "is read-only: allow writing to it")
 
 

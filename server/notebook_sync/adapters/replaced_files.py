@@ -15,22 +15,10 @@ from dataclasses import dataclass, field
 
 from notebook_sync.adapters.atomic_replace import digest_of
 from notebook_sync.core.limits import Limits
+from notebook_sync.ports import LateWrite
 
 _ROUNDS = 5
 """How often a file that is still being written is looked at again before its content is taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class LateWrite:
-    """``data`` was written into a file of ``path`` just replaced, by a program that had it open.
-
-    ``replaced`` is the digest of the content that the file had when it was replaced: what the other
-    program most likely started from, so the base to merge with.
-    """
-
-    path: str
-    data: bytes
-    replaced: str
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,6 @@ from notebook_sync.core.ids import ClientId, ConnectionId, Lineage, UserId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Action, Member, Role, may
 
-
 AWAITING_KEPT = 256
 """Frames of one connection that are remembered one by one while the store is away."""
 

@@ -96,6 +96,28 @@ class Limits:
     """How often an open document's file is looked at for changes by other programs."""
     file_linger: float = 2.0
     """How long a replaced file's inode is watched for late writers (rule 16)."""
+    late_writes: int = 16
+    """Late writes of one document that wait to be merged; one more is kept beside the file."""
+    bases_kept: int = 16
+    """Merge bases of a document's last contents that a node remembers, for late writers."""
+    torn_patience: float = 4.0
+    """How long a file that can't be read must stay as it is before it counts as broken, not as being
+    written."""
+    torn_most: float = 30.0
+    """How long a file may change without ever being readable before it counts as broken."""
+    torn_poll: float = 0.5
+    shrink_share: float = 0.5
+    """If another program leaves less than this of a document's cells or bytes, its content is kept first."""
+    shrink_cells: int = 4
+    """Documents with fewer cells are not guarded by their number."""
+    shrink_bytes: int = 4 * KIB
+    """Smaller documents are not guarded by their size."""
+    file_threads: int = 8
+    """Threads for reading and writing files; while all wait for a file system that hangs, files wait."""
+    files_searched: int = 20_000
+    """Files and folders looked at to find one that another program moved; beyond it it counts as deleted."""
+    gone_patience: float = 3.0
+    """How long a file must be gone before it counts as deleted: some programs save by making it anew."""
     files_lingering: int = 64
     """Replaced files watched at once; one more and the oldest is looked at early."""
     cells_remembered: int = 5_000
@@ -131,6 +153,10 @@ class Limits:
     embedded_watch: float = 0.1
     """The pause before a Valkey that ended again and again is started again."""
     lease_ttl: float = 10.0
+    lease_margin: float = 1.0
+    """A file is not written in the last part of a lease."""
+    lease_wait: float = 1.0
+    """How often a node that may not write a file looks whether it holds what people typed here."""
     lease_grace: float = 1.0
     """Seconds more than a lease lasts for which none is granted after the store may have forgotten some."""
     shutdown_timeout: float = 20.0

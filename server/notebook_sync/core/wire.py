@@ -191,6 +191,9 @@ def encode_raw(json_text: str) -> bytes:
     return bytes((_RAW,)) + encode_varstring(json_text)
 
 
-def encode_save_reply(request_id: int, status: Literal["success", "skipped", "failed"]) -> bytes:
+SaveStatus = Literal["success", "skipped", "failed"]
+
+
+def encode_save_reply(request_id: int, status: SaveStatus) -> bytes:
     """The answer to ``SaveRequest``, for its sender only."""
     return encode_raw(f'{{"type":"save","responseTo":{request_id},"status":"{status}"}}')

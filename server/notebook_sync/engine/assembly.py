@@ -119,7 +119,17 @@ def assemble(
         outlived=Outlived(
             ports.store, ports.codec, ports.copies, ports.versions, ports.bases, folder, notice
         ),
-        saver=Saver(node, ports.files, ports.codec, ports.ledger, ports.leases, limits, folder),
+        saver=Saver(
+            node=node,
+            store=ports.store,
+            files=ports.files,
+            codec=ports.codec,
+            ledger=ports.ledger,
+            leases=ports.leases,
+            versions=ports.versions,
+            limits=limits,
+            folder=folder,
+        ),
         metrics=ports.metrics,
         new_client_id=chance.client,
         connection_numbers=itertools.count(1),

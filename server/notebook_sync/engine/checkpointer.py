@@ -5,157 +5,189 @@ Runs beside the room, never in the path of a keystroke; the long parts run in th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from notebook_sync.core import events as ev
 from notebook_sync.core.effects import Checkpoint
 from notebook_sync.core.errors import CollabError, FileMissing, FileUnavailable
-from notebook_sync.core.ids import DocumentId, DocumentKind, NodeId
-from notebook_sync.core.limits import Limits
+from notebook_sync.core.ids import DocumentId, DocumentKind
 from notebook_sync.core.reconcile import Plan, plan
+from notebook_sync.engine.outside_edits import OutsideEdits, Saver, Subject
 from notebook_sync.ports import (
-    DocumentCodec,
     FileContent,
-    FileLedger,
     FileRecord,
     FileStamp,
-    FileStore,
     Intent,
+    LateWrite,
     LeaseGranted,
-    LeaseStore,
     Rendered,
     Written,
 )
 
+__all__ = ["Checkpointer", "Saver"]
+
 log = logging.getLogger(__name__)
 WRITE_TRIES = 4
+READ_ONLY = "is read-only: allow writing to it"
 
 
-@dataclass(frozen=True, slots=True)
-class Saver:
-    """The ports a checkpoint needs; ``folder`` names the folder whose copy of the file this node writes."""
-
-    node: NodeId
-    files: FileStore
-    codec: DocumentCodec
-    ledger: FileLedger
-    leases: LeaseStore
-    limits: Limits
-    folder: str
-
-
-@dataclass(slots=True)
 class Checkpointer:
-    """One document's checkpoints on this node; ``notice`` tells people about a merge (level, sentence)."""
+    """One document's checkpoints on this node; ``notice`` tells people of merges and trouble (level,
+    sentence)."""
 
-    saver: Saver
-    kind: DocumentKind
-    path: str
-    notice: Callable[[str, str], None]
-    document: DocumentId = DocumentId("")
-    stamp: FileStamp | None = None
-    """The file as this node last saw it, when it agreed with the document."""
-    _merged_losers: set[str] = field(default_factory=set)
-    _taken: str | None = None
-    """Digest of the file whose changes were last given to the room as edits."""
+    def __init__(
+        self, saver: Saver, kind: DocumentKind, path: str, notice: Callable[[str, str], None]
+    ) -> None:
+        self.subject = Subject(kind, path, notice)
+        self.stamp: FileStamp | None = None
+        """The file as this node last saw it, when it agreed with the document."""
+        self.trouble = ""
+        """Why the file can't be written, for people; empty while it can."""
+        self._saver = saver
+        self._outside = OutsideEdits(saver, self.subject)
+
+    @property
+    def path(self) -> str:
+        """Where the file is."""
+        return self.subject.path
+
+    @path.setter
+    def path(self, path: str) -> None:
+        self.subject.path = path
+
+    @property
+    def document(self) -> DocumentId:
+        """Empty until the document is loaded."""
+        return self.subject.document
+
+    @document.setter
+    def document(self, document: DocumentId) -> None:
+        self.subject.document = document
+
+    def late(self, late: LateWrite) -> bool:
+        """A program wrote into the file that was replaced: to be taken in. False if it can't be."""
+        return self._outside.late(late)
+
+    async def close(self) -> tuple[LateWrite, ...]:
+        """The room ends: another node may write the file. Returns late writes that could not be kept."""
+        left = await self._outside.close()
+        if self.document:
+            try:
+                await self._saver.leases.release(self.document, self._purpose, self._saver.node)
+            except CollabError as error:
+                log.info("%s: the right to write its file lapses by itself: %s", self.path, error)
+        return left
 
     async def run(self, checkpoint: Checkpoint) -> ev.Event:
         """Do it; every outcome is an event for the room, nothing is raised but cancellation."""
         try:
-            return await self._run(checkpoint)
+            event = await self._run(checkpoint)
         except FileMissing:
-            return ev.CheckpointFailed("the file is gone; the document is kept in the store")
+            return self._unsaved("the file is gone")
         except FileUnavailable as error:
-            log.warning("%s can't be saved: %s", self.path, error.reason)
-            return ev.CheckpointFailed(error.reason)
+            return self._unsaved(error.reason)
         except CollabError as error:
             log.warning("%s can't be saved for now: %s", self.path, error)
             return ev.CheckpointFailed(str(error))
+        if self.trouble and isinstance(event, ev.Checkpointed):
+            self.trouble = ""
+            self.subject.notice("info", f"{self.path} is saved again")
+        return event
+
+    def _unsaved(self, reason: str) -> ev.CheckpointFailed:
+        """The file refuses: people are told once, and the document goes on in the store."""
+        sentence = f"{self.path} can't be saved ({reason}); what people write is kept in the store meanwhile"
+        if reason != self.trouble:
+            self.trouble = reason
+            log.warning("%s", sentence)
+            self.subject.notice("warning", sentence)
+        return ev.CheckpointFailed(sentence)
+
+    # --- one checkpoint -----------------------------------------------------------------------
+
+    @property
+    def _purpose(self) -> str:
+        return f"file:{self._saver.folder}"
 
     async def _run(self, checkpoint: Checkpoint) -> ev.Event:
-        lease = await self.saver.leases.acquire(
-            self.document, f"file:{self.saver.folder}", self.saver.node, self.saver.limits.lease_ttl
-        )
+        saver, limits = self._saver, self._saver.limits
+        lease_ends = asyncio.get_running_loop().time() + limits.lease_ttl - limits.lease_margin
+        lease = await saver.leases.acquire(self.document, self._purpose, saver.node, limits.lease_ttl)
+        rendered = await saver.codec.render(self.subject.kind, checkpoint.state)
+        content = await saver.files.read(self.path)
         if not isinstance(lease, LeaseGranted):
-            return ev.CheckpointFailed("another server writes this file")
-        rendered = await self.saver.codec.render(self.kind, checkpoint.state)
-        content = await self.saver.files.read(self.path)
+            return self._elsewhere(checkpoint, rendered, content)
+        record = await saver.ledger.record(self.document, saver.folder)
+        if (event := await self._outside.take_late(checkpoint, rendered, record)) is not None:
+            return event
         for _ in range(WRITE_TRIES):
-            record = await self.saver.ledger.record(self.document, self.saver.folder)
-            ours = {intent.digest for intent in record.intents}
-            decision = plan(base=record.digest, document=rendered.digest, file=content.digest, ours=ours)
-            match decision:
-                case Plan.NOTHING:
-                    return await self._agree(checkpoint, rendered, content.stamp, record)
-                case Plan.MERGE:
-                    event = await self._merge(checkpoint, content, record)
-                    if event is not None:
-                        return event
-                    record = await self.saver.ledger.record(self.document, self.saver.folder)
-                case Plan.WRITE:
-                    pass
-            if record.digest == content.digest and record.base == rendered.slim:
-                # The same content in another form (order of keys, indentation), as a program wrote it:
-                # nobody edited it, so nobody should find it rewritten for having been looked at.
-                self.stamp = content.stamp
-                return ev.Checkpointed(checkpoint.position, content.digest)
-            outcome = await self._write(checkpoint, rendered, content, lease.fence)
-            if isinstance(outcome, Written):
-                return await self._agree(checkpoint, rendered, outcome.stamp, record)
-            if outcome is None:
-                raise FileMissing(self.path, "it was deleted")
+            outcome = await self._once(checkpoint, rendered, content, lease.fence, lease_ends)
+            if not isinstance(outcome, FileContent):
+                return outcome
             content = outcome
         return ev.CheckpointDeferred()
+
+    def _elsewhere(self, checkpoint: Checkpoint, rendered: Rendered, content: FileContent) -> ev.Event:
+        """Another node writes the file: wait until it holds what this one has, or the lease is free."""
+        if content.digest == rendered.digest:
+            self.stamp = content.stamp
+            return ev.Checkpointed(checkpoint.position, content.digest)
+        return ev.CheckpointDeferred(self._saver.limits.lease_wait)
+
+    async def _once(
+        self, checkpoint: Checkpoint, rendered: Rendered, content: FileContent, fence: int, lease_ends: float
+    ) -> ev.Event | FileContent:
+        """One try: an event, or what the file is now if another program was faster."""
+        record = await self._saver.ledger.record(self.document, self._saver.folder)
+        ours = {intent.digest for intent in record.intents}
+        decision = plan(base=record.digest, document=rendered.digest, file=content.digest, ours=ours)
+        if decision is Plan.NOTHING:
+            return await self._agree(checkpoint, rendered, content.stamp, record)
+        if decision is Plan.MERGE:
+            event = await self._outside.take(checkpoint, rendered, content, record)
+            if event is not None:
+                return event
+            record = await self._saver.ledger.record(self.document, self._saver.folder)
+        if record.digest == content.digest and record.base == rendered.slim:
+            # The same content in another form (order of keys, indentation), as a program wrote it:
+            # nobody edited it, so nobody should find it rewritten for having been looked at.
+            self.stamp = content.stamp
+            return ev.Checkpointed(checkpoint.position, content.digest)
+        if rendered.untouched and content.data.strip():
+            return ev.CheckpointFailed(
+                f"{self.path} has content and its document never had any: the file is left as it is"
+            )
+        if not content.writable:
+            raise FileUnavailable(self.path, READ_ONLY)
+        if asyncio.get_running_loop().time() >= lease_ends:
+            return ev.CheckpointDeferred()  # the lease may be another node's by now
+        return await self._write(checkpoint, rendered, content, record, fence)
 
     async def _agree(
         self, checkpoint: Checkpoint, rendered: Rendered, stamp: FileStamp, record: FileRecord
     ) -> ev.Event:
         if record.digest != rendered.digest:
-            await self.saver.ledger.common(self.document, self.saver.folder, rendered.digest, rendered.slim)
+            await self._outside.common(rendered.digest, rendered.slim, rendered.cells, record)
         self.stamp = stamp
         return ev.Checkpointed(checkpoint.position, rendered.digest)
 
     async def _write(
-        self, checkpoint: Checkpoint, rendered: Rendered, content: FileContent, fence: int
-    ) -> Written | FileContent | None:
-        """Write if the file is still ``content``; else what it is now, None if it is gone."""
-        intent = Intent(rendered.digest, self.saver.node, checkpoint.generation, checkpoint.seq, fence)
-        await self.saver.ledger.intend(self.document, self.saver.folder, intent)
-        outcome = await self.saver.files.write(
-            self.path, rendered.data, content.digest, trusted=rendered.trusted
-        )
-        return outcome if isinstance(outcome, Written) else outcome.content
-
-    async def _merge(
-        self, checkpoint: Checkpoint, content: FileContent, record: FileRecord
-    ) -> ev.Event | None:
-        """Take the file's changes into the document. None when they change nothing: then write."""
-        if content.digest == self._taken:
-            # A checkpoint runs only when the edits of the merge before are stored, so this content is
-            # common now. Merging it again from the older base would see what people typed into what
-            # came from the file as a conflict.
-            await self._common(content)
-            return None
-        merged = await self.saver.codec.merge(self.kind, checkpoint.state, record.base, content.data)
-        if merged.loser is not None and content.digest not in self._merged_losers:
-            self._merged_losers.add(content.digest)
-            beside = await self.saver.files.keep_beside(self.path, merged.loser, "outside")
-            self.notice(
-                "warning",
-                f"{self.path} was changed by another program in the same place as by people here "
-                f"({', '.join(merged.conflicts)}); its version is kept as {beside}",
-            )
-        if merged.update is None:
-            # Only now: were it recorded before the edits are in the store, a crash in between would
-            # make the file's changes look like something the document had already.
-            await self._common(content)
-            return None
-        self._taken = content.digest
-        self.notice("info", f"changes that another program made to {self.path} were merged in")
-        return ev.FileMerged(merged.update)
-
-    async def _common(self, content: FileContent) -> None:
-        base = await self.saver.codec.slim(self.kind, content.data)
-        await self.saver.ledger.common(self.document, self.saver.folder, content.digest, base)
+        self,
+        checkpoint: Checkpoint,
+        rendered: Rendered,
+        content: FileContent,
+        record: FileRecord,
+        fence: int,
+    ) -> ev.Event | FileContent:
+        """Write if the file is still ``content``."""
+        saver = self._saver
+        intent = Intent(rendered.digest, saver.node, checkpoint.generation, checkpoint.seq, fence)
+        await saver.ledger.intend(self.document, saver.folder, intent)
+        outcome = await saver.files.write(self.path, rendered.data, content.digest, trusted=rendered.trusted)
+        if isinstance(outcome, Written):
+            return await self._agree(checkpoint, rendered, outcome.stamp, record)
+        if outcome.content is None:
+            raise FileMissing(self.path, "it was deleted")
+        return outcome.content
