@@ -35,6 +35,7 @@ from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member
 from notebook_sync.engine.assembly import Chance, Ports, assemble
 from notebook_sync.engine.connection import Connection, Transport
+from notebook_sync.engine.file_watch import FileWatch
 from notebook_sync.engine.lobby_runner import LobbyRunner
 from notebook_sync.engine.naming import Naming
 from notebook_sync.engine.registry import Registry
@@ -200,7 +201,9 @@ class NotebookSync:
         supervisor.spawn(forever(self.versions.watch, "the schedule of restore points"), "versions")
         self._lobby = LobbyRunner(workshop)
         await self._lobby.subscribe()
-        supervisor.spawn(forever(self._registry.watch_files, "the file watch"), "file watch")
+        self._files.on_late_write(self._registry.late_write)
+        watch = FileWatch(self._registry, workshop, self._told, self.renamed, self.deleted)
+        supervisor.spawn(forever(watch.watch, "the file watch"), "file watch")
         stack.push_async_callback(self._close_rooms)
 
     def _told(self, told: Told) -> None:

@@ -23,11 +23,12 @@ from notebook_sync.adapters.notebook_codec import InlineCodec
 from notebook_sync.app import NotebookSync, SyncSettings, Told
 from notebook_sync.core.ids import NodeId
 from notebook_sync.engine.assembly import Chance, Ports, assemble
+from notebook_sync.engine.file_watch import FileWatch
 from notebook_sync.engine.lobby_runner import LobbyRunner
 from notebook_sync.engine.registry import Registry
 from notebook_sync.engine.supervisor import Supervisor, forever
 from notebook_sync.engine.versions import Versions
-from notebook_sync.ports import Loaded, NotSeeded
+from notebook_sync.ports import Loaded, LocalHead, NotSeeded
 from tests.simulation.loop import Process
 from tests.simulation.wires import Linked, NodeChannel, OnDisk, StoreLink, at_once
 
@@ -35,6 +36,30 @@ if TYPE_CHECKING:
     from tests.simulation.engine_world import World
 
 FOLDER = "the shared folder"
+
+
+class Ledger(MemoryFileLedger):
+    """A ledger that can be lost with the store that it is in."""
+
+    def forget_all(self) -> None:
+        """As ``flush``."""
+        self._records.clear()
+
+
+class Copies(OnDisk):
+    """A disk's local copies; the world hears of provisional documents."""
+
+    def __getattr__(self, name: str) -> Any:
+        call = super().__getattr__(name)
+        if name != "keep":
+            return call
+
+        async def keep(head: LocalHead, state: bytes, upto: int) -> None:
+            if head.provisional:
+                self._world.provisional.add(head.lineage)
+            await call(head, state, upto)
+
+        return keep
 
 
 class SimulatedStore:
@@ -53,9 +78,19 @@ class SimulatedStore:
         window = world.limits.recovery_window if world.shared else 0.0
         grace = world.limits.lease_grace if world.shared else 0.0
         self.updates = MemoryStore(self.channel, world.limits, world.loop.time, recovery_window=window)
-        self.ledger = MemoryFileLedger()
+        self.ledger = Ledger()
         self.leases = MemoryLeaseStore(world.loop.time, self.updates, grace=grace)
         self._world = world
+
+    def flush(self) -> None:
+        """Lose everything."""
+        self.updates.flush()
+        self.ledger.forget_all()
+
+    def set_back(self, to_seq: int) -> None:
+        """Lose the newest entries."""
+        document = at_once(self.updates.find_document(self._world.key))
+        self.updates.rollback(document, to_seq)
 
     def loaded(self) -> Loaded | NotSeeded | None:
         """What it has of the document, whatever is wrong with it."""
@@ -91,7 +126,7 @@ class SimulatedSync(NotebookSync):
             leases=cast(Any, Linked(self.link, store.leases)),
             ledger=cast(Any, Linked(self.link, store.ledger)),
             bases=cast(Any, OnDisk(world, self._server.bases)),
-            copies=cast(Any, OnDisk(world, copies)),
+            copies=cast(Any, Copies(world, copies)),
             versions=versions,
             files=self._files,
             codec=InlineCodec(),
@@ -112,7 +147,8 @@ class SimulatedSync(NotebookSync):
         self.versions = Versions(workshop, self._registry, versions, self._on_event)
         supervisor.spawn(forever(self.versions.watch, "the schedule of restore points"), "versions")
         self._lobby = LobbyRunner(workshop)
-        supervisor.spawn(forever(self._registry.watch_files, "the file watch"), "file watch")
+        watch = FileWatch(self._registry, workshop, self._told, self.renamed, self.deleted)
+        supervisor.spawn(forever(watch.watch, "the file watch"), "file watch")
         stack.push_async_callback(self._close_rooms)
 
     def gone(self) -> None:
@@ -154,6 +190,11 @@ class Server:
         self.process = process = Process(f"{self.name}.{self.runs}", self._died)
         self.world.note("start", repr(process))
         self.world.loop.in_process(process, 0.0, self._begin, process)
+
+    def start_again(self) -> None:
+        """A new process, if there is none and nobody else started one."""
+        if self.process.dead:
+            self.start()
 
     def _begin(self, process: Process) -> None:
         sync = self._starting = SimulatedSync(self.world, self, process)

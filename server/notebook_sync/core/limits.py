@@ -91,7 +91,7 @@ class Limits:
     save_ceiling: float = 5.0
     """Seconds from the first unsaved edit to a checkpoint, however much is typed."""
     save_retry_first: float = 1.0
-    save_retry_most: float = 30.0
+    save_retry_most: float = 5.0
     file_poll_interval: float = 1.0
     """How often an open document's file is looked at for changes by other programs."""
     file_linger: float = 2.0

@@ -70,15 +70,13 @@ class Checkpointer:
         """A program wrote into the file that was replaced: to be taken in. False if it can't be."""
         return self._outside.late(late)
 
-    async def close(self) -> tuple[LateWrite, ...]:
-        """The room ends: another node may write the file. Returns late writes that could not be kept."""
-        left = await self._outside.close()
-        if self.document:
-            try:
-                await self._saver.leases.release(self.document, self._purpose, self._saver.node)
-            except CollabError as error:
-                log.info("%s: the right to write its file lapses by itself: %s", self.path, error)
-        return left
+    async def close(self) -> None:
+        """The room ends: what is still to be taken in is kept, and another node may write the file."""
+        try:
+            await self._outside.close()
+            await self._saver.leases.release(self.document, self._purpose, self._saver.node)
+        except CollabError as error:
+            log.warning("%s is not left in order, which mends by itself: %s", self.path, error)
 
     async def run(self, checkpoint: Checkpoint) -> ev.Event:
         """Do it; every outcome is an event for the room, nothing is raised but cancellation."""

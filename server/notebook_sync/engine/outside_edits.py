@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from notebook_sync.core import events as ev
 from notebook_sync.core.effects import Checkpoint
-from notebook_sync.core.errors import LocalDiskFailed, UnreadableDocument
+from notebook_sync.core.errors import UnreadableDocument
 from notebook_sync.core.ids import DocumentId, DocumentKind, NodeId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.reconcile import remembered, shrinks
@@ -267,11 +267,7 @@ class OutsideEdits:
             f"what it wrote is kept as {kept}",
         )
 
-    async def close(self) -> tuple[LateWrite, ...]:
-        """The room ends: what is still to be taken in becomes versions. Returns what can't be kept so."""
+    async def close(self) -> None:
+        """The room ends: what is still to be taken in becomes versions. Raises ``LocalDiskFailed``."""
         while self._late:
-            try:
-                await self._keep_late(self._late[0])
-            except LocalDiskFailed:
-                break
-        return tuple(self._late)
+            await self._keep_late(self._late[0])

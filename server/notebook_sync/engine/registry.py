@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from notebook_sync.core import events as ev
-from notebook_sync.core.ids import DocumentKey, UserId
+from notebook_sync.core.ids import NOTEBOOK, DocumentKey, UserId
 from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.engine.runner import CLOSE_MISSING, RoomRunner, Told, Workshop
+from notebook_sync.ports import LateWrite
 
 CLOSE_GOING_AWAY = 1001
 
@@ -69,12 +70,11 @@ class Registry:
         """Close all sockets of a person; returns how many there were."""
         return sum(runner.disconnect(user, code, reason) for runner in self)
 
-    async def watch_files(self) -> None:
-        """Look at the open documents' files now and then, for ever."""
-        while True:
-            await asyncio.sleep(self._workshop.limits.file_poll_interval)
-            for runner in list(self._runners.values()):
-                await runner.look_at_file()
+    def late_write(self, late: LateWrite) -> bool:
+        """To be given to the file store: the open room of the file takes it in. False if there is none."""
+        rooms = [runner for runner in self if runner.key.path == late.path]
+        rooms.sort(key=lambda runner: runner.key.kind != NOTEBOOK)  # a text view of it comes after it
+        return any(runner.late(late) for runner in rooms)
 
     async def close(self, deadline: float) -> None:
         """Save what can be saved within ``deadline`` seconds, then send everybody away."""
@@ -87,7 +87,7 @@ class Registry:
         await asyncio.wait([saves], timeout=deadline / 2)
         for runner in runners:
             runner.post(ev.CloseAsked(CLOSE_GOING_AWAY, "the server is shutting down"))
-        await asyncio.wait([runner.closed for runner in runners], timeout=deadline / 2)
+        await asyncio.wait([runner.gone for runner in runners], timeout=deadline / 2)
 
 
 def moved(path: str, old: str, new: str) -> str | None:

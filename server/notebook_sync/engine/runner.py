@@ -26,7 +26,6 @@ from notebook_sync.core.errors import (
     FileIsDirectory,
     FileMissing,
     FileOutsideRoot,
-    FileUnavailable,
     LocalDiskFailed,
     ProtocolError,
     RoomError,
@@ -56,6 +55,7 @@ from notebook_sync.ports import (
     Compacted,
     Cursor,
     EntryPublished,
+    LateWrite,
     LocalCopies,
     Metrics,
     Trimmed,
@@ -95,7 +95,8 @@ class Workshop:
 class Told:
     """Something about a document that people outside the engine may hear of.
 
-    ``kind``: initialize, load, save, overwrite, clean, join, leave, status.
+    ``kind``: initialize, load, save, overwrite, clean, join, leave, status, moved (by another program;
+    ``message`` is the former path).
     ``level``: DEBUG, INFO, WARNING or ERROR.
     """
 
@@ -147,7 +148,7 @@ class RoomRunner:
         )
         self._seeds = Seeds(lambda: self.post(ev.SeedsWanted()))
         self._journalist = Journalist(workshop.copies, self.post)
-        self._checkpointer = Checkpointer(workshop.saver, key.kind, key.path, self._notice)
+        self.checkpointer = Checkpointer(workshop.saver, key.kind, key.path, self._notice)
 
     # --- for the outside ----------------------------------------------------------------------
 
@@ -205,10 +206,17 @@ class RoomRunner:
         """An edit that this server made under a client id of its own: seen once it is stored (rule 14)."""
         self._room.replica.doc.apply_update(update)
 
+    def late(self, late: LateWrite) -> bool:
+        """A program wrote into the file after it was replaced; False if this room can't take that in."""
+        if self.closed.done() or not self.checkpointer.late(late):
+            return False
+        self.post(ev.FileTouched())
+        return True
+
     def renamed(self, path: str) -> None:
         """The file is somewhere else now; the room stays."""
         self.key = DocumentKey(self.key.kind, path)
-        self._checkpointer.path = path
+        self.checkpointer.path = path
         self.post(ev.PathChanged(path))
 
     def post(self, event: ev.Event) -> None:
@@ -342,6 +350,7 @@ class RoomRunner:
     async def _unsubscribe(self) -> None:
         try:
             if self.document:
+                await self.checkpointer.close()
                 await self._workshop.channel.unsubscribe(self.document)
         finally:
             self.gone.set_result(None)
@@ -388,7 +397,7 @@ class RoomRunner:
             return event
 
     def _named(self, document: DocumentId) -> None:
-        self.document = self._checkpointer.document = document
+        self.document = self.checkpointer.document = document
 
     async def _pause(self, failures: int) -> None:
         """Wait for a store that was away ``failures`` times in a row."""
@@ -481,7 +490,7 @@ class RoomRunner:
 
     async def _checkpoint(self, checkpoint: ef.Checkpoint) -> None:
         started = asyncio.get_running_loop().time()
-        outcome = await self._checkpointer.run(checkpoint)
+        outcome = await self.checkpointer.run(checkpoint)
         if isinstance(outcome, ev.Checkpointed):
             self._workshop.metrics.observe("checkpoint_seconds", asyncio.get_running_loop().time() - started)
             self._tell(Told("save", self.key, "INFO", "Content saved."))
@@ -501,17 +510,6 @@ class RoomRunner:
         except CollabError as error:
             log.warning("%s can't be compacted for now: %s", self.key, error)
         self.post(ev.Compacted(seq or self._room.seq))
-
-    async def look_at_file(self) -> None:
-        """Compare the file with what this node last saw, cheaply; a difference becomes an event."""
-        if not self._room.saved or self._checkpointer.stamp is None:
-            return
-        try:
-            stamp = await self._workshop.saver.files.stamp(self._checkpointer.path)
-        except FileUnavailable:
-            return
-        if stamp is not None and stamp != self._checkpointer.stamp:
-            self.post(ev.FileTouched())
 
     def _heard(self, event: ChannelEvent) -> None:
         match event:
