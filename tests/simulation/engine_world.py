@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
 import logging
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from notebook_sync.adapters.memory_copies import MemoryDisk
@@ -96,10 +97,9 @@ class World:
         """Whether the store is one that several servers may use, not a server's own."""
         self.path, self.key = PATH, DocumentKey(NOTEBOOK, PATH)
         self.slowest = 0.3
-        self.lineage_may_end = False
-        self.trace: list[str] = []
-        self.tracing = False
-        self._hash = hashlib.sha256()
+        self.provisional: set[str] = set()
+        """Histories that were begun without the store, which may have another (rule 9)."""
+        self._notes: list[tuple[float, tuple[object, ...]]] = []
         self.files = shared_folder(notebook(2), PATH)
         self.store = SimulatedStore(self)
         self.oracle = Oracle(self)
@@ -110,6 +110,7 @@ class World:
         self.servers = [Server(self, f"server{number}", disk) for number, disk in enumerate(disks)]
         self.tabs = [Tab(self, f"p{number}", role) for number, role in enumerate(ROLES)]
         self._kept: list[object] = []
+        self.troubles: list[str] = []
 
     # --- for everybody in it ------------------------------------------------------------------
 
@@ -139,17 +140,29 @@ class World:
         """Hold on to what a dead process would have held."""
         self._kept.append(thing)
 
+    def spawn(self, trouble: Callable[[World], Coroutine[Any, Any, None]]) -> None:
+        """A story beside the others; one that fails is a violation."""
+        task = self.loop.create_task(trouble(self))
+        task.add_done_callback(self._told_end)
+        self.keep(task)
+
+    def _told_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.loop.call_exception_handler({"message": "a trouble failed", "exception": task.exception()})
+
     def note(self, *words: object) -> None:
         """Something happened; a seed that replays notes the same."""
-        line = f"{self.loop.time():.6f} {words}"
-        self._hash.update(line.encode())
-        if self.tracing:
-            self.trace.append(line)
+        self._notes.append((self.loop.time(), words))
+
+    @property
+    def trace(self) -> list[str]:
+        """What happened, one line each."""
+        return [f"{moment:10.6f} {' '.join(map(str, words))}" for moment, words in self._notes]
 
     @property
     def fingerprint(self) -> str:
         """Of everything that was noted so far."""
-        return self._hash.hexdigest()[:16]
+        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()[:16]
 
     def told(self, server: Server, told: Told) -> None:
         """The engine says something to people."""
@@ -213,11 +226,23 @@ class World:
             await self.passing(self.rng.expovariate(per_second))
             self.check_errors()
 
+    def store_back(self, *, restarted: bool) -> None:
+        """The store can be reached again; every node finds that it may have missed something."""
+        self.note("store", "back")
+        self.store.down = False
+        if restarted:
+            self.store.updates.restart()
+        for server in self.servers:
+            if server.link is not None and not server.link.cut:
+                server.link.restore()
+
     def heal(self) -> None:
         """All that is wrong ends; everybody comes back."""
         store = self.store
         self.note("heal")
-        store.down = store.full = False
+        if store.down:
+            self.store_back(restarted=False)
+        store.full = False
         store.slow = store.loses_requests = store.loses_answers = store.loses_messages = 0.0
         if store.process.frozen:
             self.loop.thaw(store.process)
@@ -225,9 +250,9 @@ class World:
         for server in self.servers:
             if server.process.frozen:
                 self.loop.thaw(server.process)
-            if server.process.dead:
-                server.start()
+            server.start_again()
             server.process.dies_after = None
+            server.disk.full = False
             if server.link is not None and server.link.cut:
                 server.link.restore()
         for tab in self.tabs:

@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,7 @@ class Process:
         self.frozen = False
         self.ran = 0
         self.dies_after: int | None = None
-        self.held: list[asyncio.Handle] = []
+        self.held: list[_Ready | _Timer] = []
         """What became ready while it was frozen."""
         self._on_death = on_death
 
@@ -51,41 +52,12 @@ class _Ready(asyncio.Handle):
     __slots__ = ("process",)
     process: Process
 
-    def _run(self) -> None:
-        _run_in(self, self.process, super()._run)
-
 
 class _Timer(asyncio.TimerHandle):
-    """As ``_Ready``, later. Timers of one moment have no promised order: ``tie`` decides."""
+    """As ``_Ready``, later."""
 
-    __slots__ = ("process", "tie")
+    __slots__ = ("process",)
     process: Process
-    tie: float
-
-    def __lt__(self, other: object) -> bool:
-        if not isinstance(other, _Timer):
-            return NotImplemented
-        return (self.when(), self.tie) < (other.when(), other.tie)
-
-    def _run(self) -> None:
-        _run_in(self, self.process, super()._run)
-
-
-def _run_in(handle: asyncio.Handle, process: Process, run: Callable[[], None]) -> None:
-    if process.dead:
-        return
-    if process.frozen:
-        process.held.append(handle)
-        return
-    loop = handle._loop  # type: ignore[attr-defined]
-    before, loop.process = loop.process, process
-    try:
-        run()
-    finally:
-        loop.process = before
-    process.ran += 1
-    if process.ran == process.dies_after:
-        process.die()
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
@@ -101,26 +73,50 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.errors: list[dict[str, Any]] = []
         self._rng = rng
         self._now = 0.0
-        self._selector = self  # what ``_run_once`` asks for events
+        self._soon: deque[_Ready | _Timer] = deque()
+        self._later: list[tuple[float, float, _Timer]] = []
 
     # --- what the base class wants ------------------------------------------------------------
 
     def time(self) -> float:
         return self._now
 
-    def select(self, timeout: float | None) -> tuple[()]:
-        """No events ever; time passes instead."""
-        if timeout is None:
-            raise NothingToDo
-        if timeout > 0:
-            self._now = self._scheduled[0].when()  # type: ignore[attr-defined]
-        return ()
+    def _run_once(self) -> None:
+        soon, later = self._soon, self._later
+        while later and later[0][2].cancelled():
+            heapq.heappop(later)
+        if not soon:
+            if not later:
+                raise NothingToDo
+            self._now = later[0][0]
+        while later and later[0][0] <= self._now:
+            soon.append(heapq.heappop(later)[2])
+        for _ in range(len(soon)):
+            handle = soon.popleft()
+            if not handle.cancelled():
+                self._run_handle(handle)
 
-    def _process_events(self, event_list: object) -> None:
-        pass
+    def _run_handle(self, handle: _Ready | _Timer) -> None:
+        process = handle.process
+        if process.dead:
+            return
+        if process.frozen:
+            process.held.append(handle)
+            return
+        before, self.process = self.process, process
+        try:
+            handle._run()
+        finally:
+            self.process = before
+        process.ran += 1
+        if process.ran == process.dies_after:
+            process.die()
 
-    def _write_to_self(self) -> None:
-        pass
+    def close(self) -> None:
+        """The end; what dead processes leave behind is tidied up without a word."""
+        self._soon.clear()
+        self._later.clear()
+        super().close()
 
     def _check_closed(self) -> None:
         pass  # what a dead process leaves behind may still be tidied up after the end
@@ -136,7 +132,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     ) -> asyncio.Handle:
         handle = _Ready(callback, args, self, context)
         handle.process = self.process
-        self._ready.append(handle)  # type: ignore[attr-defined]
+        self._soon.append(handle)
         return handle
 
     def call_at(  # type: ignore[override]
@@ -148,9 +144,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     ) -> asyncio.TimerHandle:
         timer = _Timer(when, callback, args, self, context)
         timer.process = self.process
-        timer.tie = self._rng.random()
-        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
-        timer._scheduled = True  # type: ignore[attr-defined]
+        # Timers of one moment have no promised order: chance decides.
+        heapq.heappush(self._later, (when, self._rng.random(), timer))
         return timer
 
     def call_later(  # type: ignore[override]
@@ -200,4 +195,4 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """SIGCONT now."""
         process.frozen = False
         held, process.held = process.held, []
-        self._ready.extend(held)  # type: ignore[attr-defined]
+        self._soon.extend(held)

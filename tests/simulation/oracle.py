@@ -93,6 +93,12 @@ class Oracle:
         self.tokens[token.text] = token
         return token
 
+    def token_in_file(self, home: str) -> Token:
+        """A new token that another program writes into the file: safe from then on."""
+        token = self.token("file", home)
+        token.acknowledged = "file"
+        return token
+
     def tokens_in(self, source: str) -> list[Token]:
         """The tokens that somebody sees in a cell."""
         return [self.tokens[text] for text in TOKEN.findall(source) if text in self.tokens]
@@ -111,17 +117,21 @@ class Oracle:
 
     # --- judged at once -----------------------------------------------------------------------
 
-    def heard_count(self, tab: Tab, count: int, refused: list[int]) -> None:
-        """A tab is told that ``count`` of its frames are stored."""
+    def heard_count(self, tab: Tab, level: str, count: int) -> None:
+        """A tab is told that ``count`` of its frames are stored at this level."""
         if count > tab.sent:
             raise Violation(f"{tab.name} sent {tab.sent} frames and {count} are said to be stored")
-        if count < tab.acknowledged:
-            raise Violation(f"{tab.name} was told {tab.acknowledged} and now {count}")
+        if count < tab.acknowledged.get(level, 0):
+            raise Violation(f"{tab.name} was told {tab.acknowledged} and now {count} at {level}")
 
     def forced_reload(self, tab: Tab) -> None:
         """A tab is told that its history is over."""
-        if not self.world.lineage_may_end:
-            raise Violation(f"{tab.name} had to reload, and no history had ended")
+        lineage = (tab.session or "").partition(".")[0]
+        loaded = self.world.store.loaded()
+        if loaded is not None and loaded.lineage == lineage:
+            raise Violation(f"{tab.name} had to reload, and its history had not ended")
+        if tab.synced and lineage not in self.world.provisional:
+            raise Violation(f"{tab.name} had to reload, and its history should not have ended")
 
     def look(self, name: str, doc: Doc[Any]) -> None:
         """Nothing is anywhere twice."""

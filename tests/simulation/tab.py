@@ -188,7 +188,9 @@ class Tab:
         self.doc: Doc[Any] = Doc(client_id=self.world.rng.getrandbits(32))
         self.cells: Array[Any] = self.doc.get("cells", type=Array)
         self.synced = False
-        self.sent = self.acknowledged = 0
+        self.sent = 0
+        self.acknowledged: dict[str, int] = {}
+        """Of this socket's frames, for each level."""
         self._unacknowledged: deque[tuple[int, list[Deed]]] = deque()
         self._deeds: list[Deed] = []
         """Done here and not yet acknowledged, oldest first."""
@@ -240,7 +242,8 @@ class Tab:
             self._connect(server)
 
     def _connect(self, server: Server) -> None:
-        self.sent = self.acknowledged = 0
+        self.sent = 0
+        self.acknowledged = {}
         self._unacknowledged.clear()
         self.connected = False
         self.socket = Socket(self, server)
@@ -282,6 +285,13 @@ class Tab:
         if self.socket is not None:
             self.socket.cut()
         self._begin_anew()
+
+    def close_for_good(self) -> None:
+        """The page is closed; its person does not come back."""
+        self.closed = True
+        self.world.oracle.gone_with_page(self._deeds)
+        if self.socket is not None:
+            self.socket.cut()
 
     # --- frames -------------------------------------------------------------------------------
 
@@ -330,14 +340,15 @@ class Tab:
         if message["type"] != "stored":
             return
         count, refused = message["n"], message["refused"]
-        self.world.oracle.heard_count(self, count, refused)
-        self.acknowledged = count
+        level = message["level"]
+        self.world.oracle.heard_count(self, level, count)
+        self.acknowledged[level] = count
         while self._unacknowledged and self._unacknowledged[0][0] <= count:
             number, deeds = self._unacknowledged.popleft()
             if number in refused:
                 continue
             for deed in deeds:
-                deed.acknowledged = message["level"]
+                deed.acknowledged = level
         self._deeds = [deed for deed in self._deeds if deed.acknowledged is None]
 
     @property
