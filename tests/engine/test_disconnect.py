@@ -13,7 +13,8 @@ import pytest
 from notebook_sync.app import NotebookSync
 from notebook_sync.core.ids import NOTEBOOK, DocumentKey, UserId
 from notebook_sync.core.roles import Member, Role
-from tests.engine.test_app import KEY, Tab, running, sources
+from tests.engine.test_app import KEY, running, sources
+from tests.support.tabs import Tab
 from tests.support.waiting import wait_until
 
 OTHER = DocumentKey(NOTEBOOK, "other.ipynb")

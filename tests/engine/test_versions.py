@@ -26,7 +26,7 @@ from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member, Role
 from notebook_sync.engine.versions import clock_time
 from notebook_sync.ports import Version
-from tests.engine.test_app import Tab
+from tests.support.tabs import Tab
 from tests.support.waiting import wait_until
 
 KEY = DocumentKey(NOTEBOOK, "work.ipynb")
