@@ -1,43 +1,263 @@
-"""What a room is told when the store no longer has its document."""
+"""Where a document comes from: the store, this disk, a client, and its file last."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from typing import Any
 
+import pytest
+from pycrdt import Doc, Text
+
+from notebook_sync.adapters.memory_copies import MemoryDisk, MemoryLocalCopies
 from notebook_sync.adapters.memory_files import MemoryFiles
+from notebook_sync.adapters.memory_ledger import MemoryFileLedger
 from notebook_sync.adapters.memory_store import MemoryStore
 from notebook_sync.adapters.notebook_codec import InlineCodec
 from notebook_sync.core import events as ev
-from notebook_sync.core.effects import Load
-from notebook_sync.core.ids import DocumentKey, DocumentKind, Generation, Lineage
-from notebook_sync.engine.loader import Loader
+from notebook_sync.core.effects import OfferSeed, Refound
+from notebook_sync.core.errors import StoreUnavailable
+from notebook_sync.core.ids import DocumentId, DocumentKey, DocumentKind, Generation, Lineage, NodeId
+from notebook_sync.core.limits import Limits
+from notebook_sync.core.replica import merge
+from notebook_sync.engine.loader import Loader, Seeds
+from notebook_sync.engine.naming import Naming
+from notebook_sync.engine.recovery import Recovery
+from notebook_sync.ports import Batch, Cursor, Loaded, LocalHead
+from tests.support.waiting import wait_until
 
 KEY = DocumentKey(DocumentKind("text", "file"), "a.txt")
-L, G = Lineage("1" * 32), Generation("2" * 32)
+L, OTHER = Lineage("1" * 32), Lineage("9" * 32)
+G = Generation("2" * 32)
+NODE = NodeId("here")
 
 
-def loader(store: MemoryStore) -> Loader:
-    ids = itertools.count(1)
-    return Loader(store, MemoryFiles(), InlineCodec(), lambda: f"{next(ids):032x}")
+def typed(text: str, client: int = 500) -> bytes:
+    doc: Doc[Any] = Doc(client_id=client)
+    source = doc.get("source", type=Text)
+    source += text
+    return doc.get_update()
 
 
-async def test_a_lost_document_is_founded_again_from_the_replica() -> None:
-    store = MemoryStore()
-    document = await store.document_id(KEY)
-    await store.reserve(document, L)
-    await store.seed(document, L, G, b"\x00\x00")
-    store.flush()
-    event = await loader(store).load_again(document, Load(L, b"\x00\x00", 7))
+def text_of(opened: ev.Opened | ev.OpenedLocally) -> str:
+    """What a room would show."""
+    doc: Doc[Any] = Doc()
+    match opened:
+        case ev.Opened():
+            updates = (opened.snapshot, *(u for e in opened.entries for u in e.updates), *opened.local)
+        case ev.OpenedLocally():
+            updates = opened.updates
+    for update in updates:
+        doc.apply_update(update)
+    return str(doc.get("source", type=Text))
+
+
+class Bench:
+    """A loader, and all that it works with."""
+
+    def __init__(self, *, provisional: bool = True, window: float = 0.0) -> None:
+        ids = itertools.count(1)
+        self.store = MemoryStore(recovery_window=window)
+        self.files = MemoryFiles()
+        self.files.external_write("a.txt", b"from the file")
+        self.disk = MemoryDisk()
+        self.disk.live.add(NODE)
+        self.copies = MemoryLocalCopies(self.disk, NODE)
+        self.given_back: list[LocalHead] = []
+
+        async def give_back(head: LocalHead) -> None:
+            self.given_back.append(head)
+
+        def new_id() -> str:
+            return f"{next(ids):032x}"
+
+        self.recovery = Recovery(self.store, self.copies, Limits(), give_back)
+        naming = Naming(self.store, self.copies, self.recovery.recovered, new_id, provisional)
+        self.naming = naming
+        self.loader = Loader(
+            self.store,
+            self.files,
+            InlineCodec(),
+            self.copies,
+            MemoryFileLedger(),
+            "folder",
+            naming,
+            self.recovery,
+            new_id,
+        )
+        self.asked = 0
+        self.seeds = Seeds(self.ask)
+
+    def ask(self) -> None:
+        self.asked += 1
+
+    async def open(self) -> ev.Opened:
+        document = await self.naming.document(KEY)
+        return await self.loader.open(document, KEY, self.seeds)
+
+    async def seeded(self, content: bytes = b"\x00\x00") -> DocumentId:
+        document = await self.store.document_id(KEY)
+        await self.store.reserve(document, L)
+        await self.store.seed(document, L, G, content)
+        return document
+
+
+async def test_the_file_is_the_seed_of_a_document_that_never_was_and_is_on_this_disk_before() -> None:
+    bench = Bench()
+    opened = await bench.open()
+    assert text_of(opened) == "from the file"
+    (head,) = await bench.copies.heads()
+    assert (head.lineage, head.key) == (opened.lineage, KEY)
+    assert bench.asked == 0
+
+
+async def test_what_this_disk_has_of_the_same_history_comes_with_what_the_store_has() -> None:
+    bench = Bench()
+    document = await bench.seeded(typed("stored "))
+    await bench.copies.keep(LocalHead(document, L, KEY, None), typed("only here", 501), 0)
+    opened = await bench.open()
+    assert sorted(text_of(opened).split()) == ["here", "only", "stored"]
+
+
+async def test_what_this_disk_has_of_another_history_is_never_merged() -> None:
+    bench = Bench()
+    document = await bench.seeded(typed("stored"))
+    await bench.copies.keep(LocalHead(document, OTHER, KEY, None), typed("of another history", 501), 0)
+    assert text_of(await bench.open()) == "stored"
+
+
+async def test_a_lost_document_is_founded_again_from_this_disk_under_its_old_id_and_history() -> None:
+    """Not from its file, which is seconds behind (rule 8)."""
+    bench = Bench(window=100.0)
+    document = await bench.seeded()
+    head = LocalHead(document, L, KEY, Cursor(G, 0, bytes(8)))
+    await bench.copies.keep(head, typed("acknowledged"), 0)
+    bench.store.flush()
+    opened = await bench.open()
+    assert text_of(opened) == "acknowledged"
+    assert opened.lineage == L
+    assert await bench.store.find_document(KEY) == document
+    assert bench.asked == 0
+
+
+async def test_a_client_gives_back_what_nobody_else_has_and_the_file_waits_for_it() -> None:
+    bench = Bench(window=100.0)
+    await bench.store.attend()
+    bench.store.flush()
+    opening = asyncio.ensure_future(bench.loader.open(DocumentId("d" * 32), KEY, bench.seeds))
+    await wait_until(lambda: bench.asked > 0)
+    assert not opening.done()
+    bench.seeds.offer(OfferSeed(L, typed("only in a tab")))
+    opened = await opening
+    assert text_of(opened) == "only in a tab"
+    assert opened.lineage == L
+
+
+async def test_while_the_store_is_away_a_known_document_opens_from_this_disk() -> None:
+    bench = Bench(provisional=False)
+    await bench.copies.keep(LocalHead(DocumentId("d" * 32), L, KEY, None), typed("kept here"), 0)
+    await bench.copies.record(DocumentId("d" * 32), L, [(1, typed(" and more", 501))])
+    bench.store.faults.down = True
+    local = await bench.loader.open_locally(KEY)
+    assert local is not None
+    document, event = local
+    assert document == "d" * 32
+    assert (event.lineage, event.provisional) == (L, False)
+    assert "kept here" in text_of(event)
+    assert "and more" in text_of(event)
+    assert (await bench.naming.lineage(KEY)).lineage == L
+
+
+async def test_an_unknown_document_opens_provisionally_under_what_its_session_was_told() -> None:
+    bench = Bench()
+    bench.store.faults.down = True
+    named = await bench.naming.lineage(KEY)
+    local = await bench.loader.open_locally(KEY)
+    assert local is not None
+    document, event = local
+    assert (document, event.lineage, event.provisional) == (named.document, named.lineage, True)
+    assert text_of(event) == "from the file"
+    again = await bench.loader.open_locally(KEY)
+    assert again is not None
+    assert again[1] == event
+
+
+async def test_a_store_of_this_servers_own_is_waited_for() -> None:
+    bench = Bench(provisional=False)
+    bench.store.faults.down = True
+    assert await bench.loader.open_locally(KEY) is None
+    with pytest.raises(StoreUnavailable):
+        await bench.naming.lineage(KEY)
+
+
+async def test_a_store_that_has_nothing_any_more_gets_the_replica() -> None:
+    bench = Bench()
+    document = await bench.seeded()
+    bench.store.flush()
+    event = await bench.loader.load_again(document, KEY, L)
+    assert isinstance(event, ev.StoreLost)
+    event = await bench.loader.refound(document, KEY, Refound(L, typed("kept"), 7))
     assert isinstance(event, ev.Refounded)
     assert event.position == 7
+    assert await bench.store.find_document(KEY) == document
+
+
+async def test_of_two_that_found_a_lost_document_again_the_second_gets_what_the_first_gave() -> None:
+    bench = Bench()
+    document = await bench.seeded()
+    bench.store.flush()
+    assert isinstance(await bench.loader.refound(document, KEY, Refound(L, typed("first"), 1)), ev.Refounded)
+    event = await bench.loader.refound(document, KEY, Refound(L, typed("second", 501), 1))
+    assert isinstance(event, ev.Opened)
+    assert text_of(event) == "first"
 
 
 async def test_an_ended_document_is_never_founded_again() -> None:
     """Its file was deleted on another server while this one had it open."""
-    store = MemoryStore()
-    document = await store.document_id(KEY)
-    await store.reserve(document, L)
-    await store.seed(document, L, G, b"\x00\x00")
-    await store.forget(KEY.path)
-    assert isinstance(await loader(store).load_again(document, Load(L, b"\x00\x00", 7)), ev.LineageEnded)
-    assert await store.load(document) is None
+    bench = Bench()
+    document = await bench.seeded()
+    await bench.store.forget(KEY.path)
+    assert isinstance(await bench.loader.refound(document, KEY, Refound(L, b"\x00\x00", 7)), ev.LineageEnded)
+    assert await bench.store.load(document) is None
+
+
+async def test_a_path_that_got_another_document_meanwhile_ends_the_history_here() -> None:
+    bench = Bench()
+    document = await bench.seeded()
+    bench.store.flush()
+    other = await bench.store.document_id(KEY, DocumentId("e" * 32))
+    assert other != document
+    assert isinstance(await bench.loader.load_again(document, KEY, L), ev.LineageEnded)
+
+
+# --- recovery -------------------------------------------------------------------------------------
+
+
+async def test_a_new_incarnation_of_the_store_gets_what_it_lacks_of_this_disk() -> None:
+    bench = Bench()
+    document = await bench.seeded()
+    in_step = LocalHead(document, L, KEY, Cursor(G, 0, bytes(8)))
+    await bench.copies.keep(in_step, typed("a"), 0)
+    await bench.recovery.recovered()
+    assert bench.given_back == []
+    bench.store.flush()
+    await bench.recovery.recovered()
+    assert bench.given_back == [in_step]
+    await bench.recovery.recovered()
+    assert bench.given_back == [in_step]
+
+
+async def test_a_log_that_was_set_back_gets_what_it_lacks_of_this_disk() -> None:
+    bench = Bench()
+    document = await bench.seeded()
+    appended = await bench.store.append(document, Batch(L, G, NODE, 1, (typed("later"),)))
+    loaded = await bench.store.load(document)
+    assert isinstance(loaded, Loaded)
+    head = LocalHead(document, L, KEY, loaded.cursor)
+    await bench.copies.keep(head, merge([typed("later")]), 1)
+    await bench.recovery.recovered()
+    assert bench.given_back == []
+    bench.store.rollback(document, 0)
+    bench.store.restart()
+    await bench.recovery.recovered()
+    assert bench.given_back == [head], appended
