@@ -68,10 +68,12 @@ class RedisServer:
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
-    def restart(self) -> None:
-        """Start it again on the same directory after ``kill``."""
-        self.process = _spawn(self.binary, self.directory, self.options)
-        _await_pong(self.socket, self.process)
+    def restart(self, *more: str, wait: bool = True) -> None:
+        """Start it again on the same directory after ``kill``, with ``more`` command line words; ``wait``
+        until it answers."""
+        self.process = _spawn(self.binary, self.directory, (*self.options, *more))
+        if wait:
+            _await_pong(self.socket, self.process)
 
     @property
     def pid(self) -> int:

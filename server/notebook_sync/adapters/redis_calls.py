@@ -45,6 +45,12 @@ async def call(connection: Redis, function: str, keys: list[str], *args: bytes |
 
 # --- errors ---------------------------------------------------------------------------------------
 
+
+def reason(error: BaseException) -> BaseException:
+    """What a connection meets while it is made, redis-py wraps once more; this is the inner error."""
+    return error.__cause__ if isinstance(error.__cause__, exceptions.RedisError) else error
+
+
 PROGRAM_ERRORS = ("attempt to ", "bad argument", "Lua redis lib command arguments")
 
 
@@ -62,7 +68,7 @@ class trouble(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads as
         if isinstance(error, exceptions.ResponseError):
             self._refused(error)
         if isinstance(error, exceptions.RedisError | OSError | TimeoutError):
-            raise StoreUnavailable(f"the store does not answer ({type(error).__name__})") from error
+            raise StoreUnavailable(f"the store does not answer ({type(reason(error)).__name__})") from error
 
     def _refused(self, error: exceptions.ResponseError) -> None:
         text = str(error)

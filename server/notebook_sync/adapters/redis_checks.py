@@ -10,6 +10,7 @@ from typing import Any
 
 from redis import exceptions
 
+from notebook_sync.adapters.redis_calls import reason
 from notebook_sync.adapters.redis_client import Redis, run
 from notebook_sync.core.errors import ConfigError
 
@@ -60,9 +61,7 @@ class explained(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads 
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, exceptions.RedisError | OSError):
-            # What a connection meets while it is made, redis-py wraps once more.
-            cause = error.__cause__ if isinstance(error.__cause__, exceptions.RedisError) else error
-            raise ConfigError(f"{self._name} {self._sentence(cause)}") from None
+            raise ConfigError(f"{self._name} {self._sentence(reason(error))}") from None
 
     def _sentence(self, error: BaseException) -> str:
         text = str(error)

@@ -60,9 +60,10 @@ class Client(Redis):
         try:
             untyped: Any = super()
             return await untyped.execute_command(*args, **options)
-        except exceptions.ReadOnlyError:
-            # It was the primary before a failover. Its address may be another server's by now, but what
-            # is connected stays connected to it.
+        except (exceptions.ReadOnlyError, exceptions.ConnectionError, exceptions.TimeoutError):
+            # Read-only: it was the primary before a failover, and its address may be another server's by
+            # now. Else what ended this connection has most likely ended the idle ones too, and each of
+            # them would cost a call of its own.
             await self.connection_pool.disconnect(inuse_connections=False)
             raise
         finally:
