@@ -1,15 +1,18 @@
-"""Personal links: ``…/join?key=K``, where K is a signed "this person, this invitation".
+"""Personal links: ``…/join?key=K``, where K is a tag that only the event's secret can make.
 
-A link may be opened any number of times; it ends when the person's invitation number rises or the
-person leaves the roster. The parameter is called ``key`` because Jupyter keeps that out of its logs.
+A key is computed from the secret, the event, the person and their invitation's number; nothing about links
+is stored, and a key says nothing about anybody. A link may be opened any number of times. It ends when the
+invitation's number rises, its days are over, or it was taken back. Letters and digits only, in lower case:
+nothing that a chat encodes or takes for the end of a sentence, and it can be read out. The parameter is
+called ``key`` because Jupyter keeps that out of its logs.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import hmac
 from pathlib import Path
-
-from itsdangerous import BadData, URLSafeSerializer
 
 from jupyter_collab_ext.people import Person, Roster
 from notebook_sync.app import secret_file
@@ -17,7 +20,11 @@ from notebook_sync.core.errors import ConfigError
 
 JOIN = "join"
 PARAMETER = "key"
-LONGEST_KEY = 200
+KEY_LENGTH = 26
+"""Characters: 128 bits."""
+LONGEST_LINK = 100
+"""Characters: what fits into a line of a mail, and into every chat's preview."""
+LONGEST_BASE = LONGEST_LINK - len(f"{JOIN}?{PARAMETER}=") - KEY_LENGTH
 SECRET = "links.key"
 SHORTEST_SECRET = 32
 """Bytes: with less, an empty file for example, anybody could make links."""
@@ -32,33 +39,37 @@ class Links:
     def __init__(self, state_dir: Path) -> None:
         path = state_dir / SECRET
         try:
-            secret = secret_file(path)
+            self._secret = secret_file(path)
         except OSError as error:
             raise ConfigError(
                 f"{path} can't be used ({error.strerror}): check its and its folder's rights"
             ) from error
-        if len(secret) < SHORTEST_SECRET:
+        if len(self._secret) < SHORTEST_SECRET:
             raise ConfigError(f"{path} is damaged: remove it (links then begin anew)")
-        self._serializer = URLSafeSerializer(secret, salt="invitation")
+        self._known: tuple[Roster, dict[str, str]] | None = None
 
-    def key(self, person: Person) -> str:
+    def key(self, person: Person, roster: Roster) -> str:
         """The person's key."""
-        return str(self._serializer.dumps([person.id, person.invitation]))
+        # No id holds a line break: so no two people's texts are the same.
+        text = f"invitation\n{roster.event}\n{person.id}\n{person.invitation}"
+        tag = hmac.digest(self._secret, text.encode(), hashlib.sha256)[:16]
+        return base64.b32encode(tag).decode().rstrip("=").lower()
 
-    def link(self, base: str, person: Person) -> str:
+    def link(self, base: str, person: Person, roster: Roster) -> str:
         """The person's link; ``base`` ends with a slash."""
-        return f"{base}{JOIN}?{PARAMETER}={self.key(person)}"
+        return f"{base}{JOIN}?{PARAMETER}={self.key(person, roster)}"
 
     def person(self, key: str, roster: Roster) -> Person | None:
-        """Whose key this is; None if it was never one, or is one no more."""
-        if len(key) > LONGEST_KEY:
+        """Whose key this is; None if it is nobody's. Whether it still holds, ``Roster.admitted`` knows."""
+        if len(key) != KEY_LENGTH or not key.isascii():
             return None
-        try:
-            name, invitation = self._serializer.loads(key)
-        except (BadData, ValueError, TypeError):
+        person = roster.people.get(self._ids(roster).get(key, ""))
+        if person is None:
             return None
-        person = roster.people.get(name) if isinstance(name, str) else None
-        if person is None or person.invitation != invitation:
-            return None
-        # base64 has several spellings of the same bytes, with letters that mean nothing: only ours is taken.
-        return person if hmac.compare_digest(self.key(person).encode(), key.encode()) else None
+        return person if hmac.compare_digest(self.key(person, roster), key) else None
+
+    def _ids(self, roster: Roster) -> dict[str, str]:
+        """Key -> id. Made once for each roster, so that guessing costs us no more than guessing."""
+        if self._known is None or self._known[0] is not roster:
+            self._known = roster, {self.key(person, roster): person.id for person in roster.people.values()}
+        return self._known[1]

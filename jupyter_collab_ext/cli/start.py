@@ -103,7 +103,9 @@ class Event:
     def links(self) -> list[tuple[Person, str]]:
         """Each person with a link, tutors first."""
         links = Links(self.state_dir)
-        return [(person, links.link(self.base, person)) for person in self.roster.of_group(GROUP)]
+        return [
+            (person, links.link(self.base, person, self.roster)) for person in self.roster.of_group(GROUP)
+        ]
 
 
 def start(

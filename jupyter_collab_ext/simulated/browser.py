@@ -12,6 +12,8 @@ from tornado.httpclient import HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 MAX_REDIRECTS = 10
+NAVIGATION = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+"""What a browser says when somebody goes to an address."""
 REQUEST_TIMEOUT = 60.0
 """Seconds until a request is given up: generous, a cold server under load answers late."""
 
@@ -58,22 +60,40 @@ class Browser:
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc}"
 
-    async def open_link(self, link: str) -> Answer:
+    async def go(self, url: str) -> Answer:
+        """Go to an address as a browser does when somebody clicks on it; redirects are not followed."""
+        return await self._send("GET", url, None, dict(NAVIGATION))
+
+    async def open_link(self, link: str, name: str | None = None) -> Answer:
         """Open a personal link as a browser does: follow redirects and keep the cookies.
 
-        Raises ``LoginFailed`` when the way ends anywhere but on a page (status 200).
+        ``name`` is given where the link asks for one. Raises ``LoginFailed`` when the way ends anywhere but
+        on a page (status 200) of the notebook's.
         """
-        url = link
+        url, answer = await self._follow(await self.go(link), link)
+        if answer.status == 200 and b'name="name"' in answer.body and name is not None:
+            url, answer = await self._follow(await self.post_form(url, {"name": name}), url)
+        path = urlsplit(url).path
+        if answer.status != 200 or "/login" in path:
+            raise LoginFailed(f"link refused: status {answer.status} at {path}")
+        if path.endswith("/join"):
+            raise LoginFailed(f"the link asks something: {answer.body.decode(errors='replace')[-2000:]}")
+        return answer
+
+    async def _follow(self, answer: Answer, url: str) -> tuple[str, Answer]:
         for _ in range(MAX_REDIRECTS):
-            answer = await self._send("GET", url, None, {"Accept": "text/html"})
             location = answer.headers.get("Location")
-            if answer.status in (301, 302, 303, 307, 308) and location:
-                url = urljoin(url, location)
-                continue
-            if answer.status != 200 or "/login" in urlsplit(url).path:
-                raise LoginFailed(f"link refused: status {answer.status} at {urlsplit(url).path}")
-            return answer
+            if answer.status not in (301, 302, 303, 307, 308) or not location:
+                return url, answer
+            url = urljoin(url, location)
+            answer = await self.go(url)
         raise LoginFailed(f"more than {MAX_REDIRECTS} redirects")
+
+    async def post_form(self, url: str, fields: Mapping[str, str]) -> Answer:
+        """Send a page's form: its fields and the token that every form of the server has."""
+        body = urlencode({"_xsrf": self._cookies.get("_xsrf", ""), **fields})
+        headers = {"Origin": self.origin, "Content-Type": "application/x-www-form-urlencoded", **NAVIGATION}
+        return await self._send("POST", url, body, headers)
 
     async def request(
         self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: object = None
@@ -110,7 +130,7 @@ class Browser:
         elif "_xsrf" in self._cookies:
             headers["X-XSRFToken"] = self._cookies["_xsrf"]
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers.setdefault("Content-Type", "application/json")
         if self._client is None:
             # made here, not in the constructor: it belongs to the running event loop
             self._client = SimpleAsyncHTTPClient(force_instance=True)

@@ -53,7 +53,7 @@ def event() -> Iterator[Event]:
 
     with real_server("--JupyterCollab.people=True", prepare=prepare) as server:
         links = Links(server.state_dir)
-        made = {person.id: links.link(f"{server.url}/", person) for person in roster.people.values()}
+        made = {person.id: links.link(f"{server.url}/", person, roster) for person in roster.people.values()}
         yield Event(server, made, dict(roster.people))
 
 

@@ -154,4 +154,4 @@ def event(
     port, base = request.getfixturevalue("jp_http_port"), request.getfixturevalue("jp_base_url")
     app = request.getfixturevalue("jp_serverapp")
     url = f"http://127.0.0.1:{port}{base}"
-    return Event(url, app.identity_provider.token, tmp_path / "state", roster)
+    return Event(url, app.identity_provider.token, tmp_path / "state", roster, app.identity_provider)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jupyter_collab_ext.links import Links
 from jupyter_collab_ext.people import GROUP, Roster, new_roster
@@ -45,10 +46,17 @@ class Event:
     token: str
     state_dir: Path
     roster: Roster
+    provider: Any = None
+    """The server's identity provider."""
+
+    def seen(self) -> Roster:
+        """The people as the running server knows them now."""
+        roster: Roster = self.provider.roster
+        return roster
 
     def link(self, person: str) -> str:
         """The person's link."""
-        return Links(self.state_dir).link(self.url, self.roster.people[person])
+        return Links(self.state_dir).link(self.url, self.roster.people[person], self.roster)
 
     @asynccontextmanager
     async def browser(self, who: str) -> AsyncIterator[Browser]:
