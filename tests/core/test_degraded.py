@@ -153,6 +153,17 @@ def test_what_the_store_has_already_is_not_given_to_it_again() -> None:
     assert not of(effects, ef.Append)
 
 
+def test_who_adds_nothing_to_what_came_from_this_disk_is_acknowledged() -> None:
+    world = RoomUnderTest(open_now=False)
+    world.join(ANNA)
+    world.tell(
+        ev.Opened(LINEAGE, GENERATION, seed_update(), (), 0, bytes(8), (text_update("only on the disk"),))
+    )
+    world.sends(ANNA, wire.SyncStep2(b"\x00\x00"))
+    world.stored()
+    assert told(world.effects) == [("redis", 1)]
+
+
 def test_a_document_opens_from_this_disk_while_the_store_is_away_and_both_are_merged_then() -> None:
     world = RoomUnderTest(open_now=False)
     world.join(ANNA)
@@ -250,6 +261,25 @@ def test_a_provisional_document_is_carried_over() -> None:
     (outlived,) = of(effects, ef.Outlived)
     assert outlived.provisional
     assert [(c.connection, c.code) for c in of(effects, ef.Disconnect)] == [(ANNA, 1003)]
+
+
+def test_a_client_of_another_history_is_sent_to_try_again_while_only_the_store_can_say_which_is_right() -> (
+    None
+):
+    world = RoomUnderTest(open_now=False)
+    world.tell(ev.OpenedLocally(LINEAGE, (seed_update(),), provisional=True))
+    effects = world.join(ANNA, lineage=OTHER_LINEAGE)
+    assert [close.code for close in of(effects, ef.Disconnect)] == [1013]
+
+
+def test_what_a_client_of_another_history_sends_before_it_knows_is_not_merged() -> None:
+    world = RoomUnderTest(open_now=False)
+    world.join(ANNA, lineage=OTHER_LINEAGE)
+    world.types(ANNA, text_update("while it loads", client_id=700))
+    world.open()
+    effects = world.types(ANNA, text_update("before the close arrives", client_id=701))
+    assert str(world.room.replica.doc.get("t", type=Text)) == ""
+    assert not of([*world.effects, *effects], ef.Append)
 
 
 def test_a_client_that_has_all_of_the_first_content_can_give_a_lost_document_back() -> None:

@@ -39,6 +39,10 @@ class Connected:
         """Whether this person's role allows the action."""
         return may(self.member.role, action)
 
+    def of(self, lineage: Lineage | None) -> bool:
+        """Whether the client holds this history, or none yet."""
+        return self.lineage in (None, lineage)
+
     def change_role(self, role: Role) -> None:
         """The person may do more, or less, from now on."""
         self.member = replace(self.member, role=role)

@@ -133,6 +133,7 @@ class Journaling:
         """It is on the disk: what it covers needs no record any more."""
         assert self._keeping is not None, "a snapshot was kept that nobody asked for"
         self._based = self._keeping >= self._needs
+        self._applied = max(self._applied, self._keeping)  # what came from this disk has no record
         while self._waiting and self._waiting[0][0] <= self._keeping:
             self._waiting_bytes -= len(self._waiting.popleft()[1])
         self._since_kept = sum(len(u) for _, u in self._writing) + self._waiting_bytes

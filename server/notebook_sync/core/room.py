@@ -260,9 +260,14 @@ class Room:
                 self._ask_seed(event.connection)
 
     def _welcome(self, connection: ConnectionId) -> None:
-        lineage = self._people.connected[connection].lineage
-        if lineage is not None and lineage != self.lineage:
-            self._out.append(Disconnect(connection, CLOSE_UNKNOWN_SESSION, UNKNOWN_SESSION))
+        connected = self._people.connected[connection]
+        if not connected.of(self.lineage):
+            if self._document.provisional:
+                # The client's history may well be the one that the store has: only the store can say so.
+                reason = "the shared store is away, and another history of this document is open here"
+                self._out.append(Disconnect(connection, CLOSE_TRY_LATER, reason))
+            else:
+                self._out.append(Disconnect(connection, CLOSE_UNKNOWN_SESSION, UNKNOWN_SESSION))
             return
         self._out.append(Send(connection, wire.encode_sync_step1(self.replica.state_vector())))
         self._people.show_everybody(connection)
@@ -309,6 +314,11 @@ class Room:
             if self._seeds_wanted and isinstance(event.message, wire.SyncStep2):
                 self._offer_seed(connected, event.message.update)
             return
+        if connected.of(self.lineage):
+            # One of another history is being told to go; what it sends until then is not merged (P2).
+            self._take_message(event, connected, now)
+
+    def _take_message(self, event: ev.MessageReceived, connected: Connected, now: float) -> None:
         self._people.owners.alive(event.connection)
         match event.message:
             case wire.SyncStep1():
