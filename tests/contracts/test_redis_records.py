@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from notebook_sync.adapters.log_chain import next_chain
 from notebook_sync.adapters.redis_connection import Redis, connect, run
 from notebook_sync.adapters.redis_lease import RedisLeaseStore
 from notebook_sync.adapters.redis_ledger import RedisFileLedger
@@ -32,6 +34,7 @@ from notebook_sync.ports import (
     Trimmed,
 )
 from tests.support.redis_servers import RedisServer, redis_binary, running, valkey_binary
+from tests.support.waiting import wait_until
 
 LIMITS = Limits(snapshot_chunk=1000, append_timeout=2.0)
 ANNA, BEN = NodeId("a" * 16), NodeId("b" * 16)
@@ -238,27 +241,95 @@ async def test_everything_acknowledged_survives_kill_9(own_server: RedisServer, 
     assert found.cursor == Cursor(G, 100, appended[-1].chain)
 
 
-async def test_an_older_redis_is_told_by_the_chain(own_server: RedisServer, own: Desk) -> None:
-    """Rule 3: after the rollback others go on, past the number that was seen; the chain differs."""
-    for number in range(1, 81):
-        await own.append(number)
-    own_server.command("BGREWRITEAOF")
-    old = {path: path.read_bytes() for path in (own_server.directory / "appendonlydir").iterdir()}
-    seen = [await own.append(number) for number in range(81, 101)][-1]
-    own_server.kill()
-    for path in (own_server.directory / "appendonlydir").iterdir():
-        path.unlink()
-    for path, content in old.items():
-        path.write_bytes(content)
-    await asyncio.to_thread(own_server.restart)
-    cursor = Cursor(G, seen.seq, seen.chain)
-    assert await own.store.since(own.document, cursor) == Trimmed()
+@dataclass(frozen=True)
+class RolledBack:
+    """What a node saw before Redis was started again from an older append-only file, 80 entries long."""
+
+    seen: Cursor
+    """After 100 entries, all of which were acknowledged."""
+    kept: Cursor
+    """After the 80th."""
+
+
+@pytest.fixture
+async def rolled_back(own_server: RedisServer, own: Desk) -> RolledBack:
+    eightieth = [await own.append(number) for number in range(1, 81)][-1]
+    # The reply comes after the file was written to, so what is on the disk has all 80.
+    files = await asyncio.to_thread(own_server.keep_files)
+    hundredth = [await own.append(number) for number in range(81, 101)][-1]
+    await asyncio.to_thread(own_server.restart_from, files)
+    return RolledBack(Cursor(G, hundredth.seq, hundredth.chain), Cursor(G, eightieth.seq, eightieth.chain))
+
+
+async def test_an_older_redis_does_not_confirm_what_was_seen(own: Desk, rolled_back: RolledBack) -> None:
+    assert not await own.store.confirms(own.document, rolled_back.seen)
+    assert await own.store.since(own.document, rolled_back.seen) == Trimmed()
+    assert await own.store.confirms(own.document, rolled_back.kept)
+    assert await own.store.since(own.document, rolled_back.kept) == ()
+
+
+async def test_an_older_redis_is_another_run(own_server: RedisServer, own: Desk) -> None:
+    before = await own.store.attend()
+    files = await asyncio.to_thread(own_server.keep_files)
+    await own.append(1)
+    await asyncio.to_thread(own_server.restart_from, files)
+    after = await own.store.attend()
+    assert after.incarnation == before.incarnation
+    assert after.run_id != before.run_id
+
+
+async def test_an_older_redis_takes_appends_and_the_chain_contradicts(
+    own: Desk, rolled_back: RolledBack
+) -> None:
+    """Rule 3: the generation is the same, so an append is taken. What comes back does not follow what the
+    node saw, however many entries there are by then."""
     for number in range(1, 41):
-        await own.append(number, b"another's", node=BEN)
-    assert await own.store.since(own.document, cursor) == Trimmed()
-    found = await own.store.load(own.document)
-    assert isinstance(found, Loaded)
-    assert found.cursor.seq == 120
+        answer = await own.append(number, b"another's", node=BEN)
+    assert answer.seq == 120
+    assert not await own.store.confirms(own.document, rolled_back.seen)
+    assert await own.store.since(own.document, rolled_back.seen) == Trimmed()
+    mine = await own.append(101, b"mine")
+    assert mine.seq == 121
+    assert mine.chain != next_chain(rolled_back.seen.chain, ANNA, (b"mine",))
+    assert mine.chain == next_chain(answer.chain, ANNA, (b"mine",))
+    # What another node appended since is all there, after the place that both have.
+    entries = await own.store.since(own.document, rolled_back.kept)
+    assert isinstance(entries, tuple)
+    assert [entry.seq for entry in entries] == list(range(81, 122))
+
+
+async def test_after_a_compaction_an_older_redis_is_told_too(own_server: RedisServer, own: Desk) -> None:
+    """The place is the snapshot's, and the snapshot is the rolled-back log's own."""
+    forgetful = own.with_limits(compact_keep=0.0)
+    await own.append(1, EMPTY)
+    files = await asyncio.to_thread(own_server.keep_files)
+    seen = await own.append(2, EMPTY)
+    assert await forgetful.compact(own.document) == Compacted(2)
+    assert await own.store.confirms(own.document, Cursor(G, seen.seq, seen.chain))
+    await asyncio.to_thread(own_server.restart_from, files)
+    assert not await own.store.confirms(own.document, Cursor(G, seen.seq, seen.chain))
+    await own.append(1, EMPTY, node=BEN)
+    assert await forgetful.compact(own.document) == Compacted(2)
+    await own.append(2, EMPTY, node=BEN)
+    assert not await own.store.confirms(own.document, Cursor(G, seen.seq, seen.chain))
+
+
+async def test_a_lease_of_an_older_redis_is_not_given_out_again_at_once(
+    own_server: RedisServer, own: Desk
+) -> None:
+    """Rule 7: the file is from before the grant. Its number comes again, but only when it has ended."""
+    leases = RedisLeaseStore(own.redis, own.namespace, grace=0.2)
+    files = await asyncio.to_thread(own_server.keep_files)
+    assert await leases.acquire(own.document, "file", ANNA, 0.3) == LeaseGranted(1, G)
+    granted = time.monotonic()
+    await asyncio.to_thread(own_server.restart_from, files)
+    assert await leases.acquire(own.document, "file", BEN, 0.3) == LeaseRefused(NodeId(""))
+
+    async def taken() -> bool:
+        return await leases.acquire(own.document, "file", BEN, 0.3) == LeaseGranted(1, G)
+
+    await wait_until(taken)
+    assert time.monotonic() - granted > 0.3
 
 
 async def test_an_answer_that_was_lost_is_asked_for_again(own_server: RedisServer, own: Desk) -> None:

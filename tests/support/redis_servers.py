@@ -75,6 +75,20 @@ class RedisServer:
         if wait:
             _await_pong(self.socket, self.process)
 
+    def keep_files(self) -> dict[Path, bytes]:
+        """Its append-only file as it is on the disk now."""
+        folder = self.directory / "appendonlydir"
+        return {path: path.read_bytes() for path in sorted(folder.iterdir())}
+
+    def restart_from(self, files: dict[Path, bytes]) -> None:
+        """kill -9, and start again from files that were kept earlier."""
+        self.kill()
+        for path in (self.directory / "appendonlydir").iterdir():
+            path.unlink()
+        for path, content in files.items():
+            path.write_bytes(content)
+        self.restart()
+
     @property
     def pid(self) -> int:
         return self.process.pid

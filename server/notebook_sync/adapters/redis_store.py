@@ -1,4 +1,4 @@
-"""The update store on Redis: a log, a snapshot and a path index, all through our functions.
+"""The update store on Redis: a log and a snapshot for each document, all through our functions.
 
 Key names and fields: functions.lua. A document's keys begin with ``jc:<namespace>:{<document id>}:``.
 """
@@ -12,22 +12,21 @@ from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, Executor
 
 from notebook_sync.adapters.compaction import fold
-from notebook_sync.adapters.redis_connection import Redis, call, check_namespace, run, trouble
+from notebook_sync.adapters.redis_connection import Redis, call
+from notebook_sync.adapters.redis_names import RedisNames
 from notebook_sync.adapters.redis_records import (
     Head,
     Keys,
     end_of,
-    index_member,
-    path_name,
     read_entries,
     readable,
 )
+from notebook_sync.adapters.redis_snapshots import read_parts, write_parts
 from notebook_sync.core.errors import CorruptRecord, StoreUnavailable
-from notebook_sync.core.ids import DocumentId, DocumentKey, Generation, Lineage
+from notebook_sync.core.ids import DocumentId, Generation, Lineage
 from notebook_sync.core.limits import Limits
 from notebook_sync.ports import (
     Appended,
-    Attendance,
     Batch,
     Compacted,
     Cursor,
@@ -39,12 +38,10 @@ from notebook_sync.ports import (
     Trimmed,
 )
 
-UNTAKEN_EXPIRY = 3600
-"""Seconds that the parts of a snapshot live which no document took, after a crash in between."""
 LOAD_TRIES = 5
 
 
-class RedisUpdateStore:
+class RedisUpdateStore(RedisNames):
     """See ``ports.UpdateStore``.
 
     Args:
@@ -65,87 +62,8 @@ class RedisUpdateStore:
         *,
         recovery_window: float = 0.0,
     ) -> None:
-        check_namespace(namespace)
-        self._recovery_window = recovery_window
-        self._redis = redis
-        self._namespace = namespace
-        self._limits = limits
+        super().__init__(redis, namespace, limits, recovery_window)
         self._executor = executor
-
-    def _keys(self, document: DocumentId) -> Keys:
-        return Keys.of(self._namespace, document)
-
-    def _index(self, name: str) -> str:
-        return f"jc:{self._namespace}:{{index}}:{name}"
-
-    async def attend(self) -> Attendance:
-        """See ``ports.UpdateStore``."""
-        sentinel, window = self._index("sentinel"), int(self._recovery_window * 1000)
-        answer = await call(self._redis, "jc1_attend", [sentinel], secrets.token_hex(16), window)
-        with readable(sentinel):
-            return Attendance(answer[0].decode(), answer[1].decode(), int(answer[2]) / 1000)
-
-    # --- names --------------------------------------------------------------------------------
-
-    async def document_id(self, key: DocumentKey, proposal: DocumentId | None = None) -> DocumentId:
-        """See ``ports.UpdateStore``."""
-        index = [self._index(name) for name in ("paths", "order", "places")]
-        if proposal is not None and await self._has_ended(proposal):
-            proposal = None
-        found = await call(
-            self._redis, "jc1_document", index, index_member(key), secrets.token_hex(16), proposal or ""
-        )
-        with readable(index[0]):
-            return DocumentId(found.decode())
-
-    async def _has_ended(self, document: DocumentId) -> bool:
-        meta = self._keys(document).meta
-        with trouble(meta):
-            return await run(self._redis, "HGET", meta, "ended") is not None
-
-    async def find_document(self, key: DocumentKey) -> DocumentId | None:
-        """See ``ports.UpdateStore``."""
-        paths = self._index("paths")
-        with trouble(paths):
-            found = await run(self._redis, "HGET", paths, index_member(key))
-        with readable(paths):
-            return None if found is None else DocumentId(found.decode())
-
-    async def rename(self, old: str, new: str) -> None:
-        """See ``ports.UpdateStore``."""
-        if old != new:
-            await self._move(old, new)
-
-    async def forget(self, path: str) -> None:
-        """See ``ports.UpdateStore``."""
-        await self._move(path, "")
-
-    async def _move(self, old: str, new: str) -> None:
-        ending = self._index("ending")
-        keys = [self._index("paths"), self._index("order"), ending]
-        # Also what an earlier call could not mark: it died, or Redis did.
-        keys.append(self._index("places"))
-        for raw in await call(self._redis, "jc1_move", keys, path_name(old), path_name(new)):
-            with readable(ending):
-                document = DocumentId(raw.decode())
-            await self._finish(document)
-            with trouble(ending):
-                await self._redis.srem(ending, raw)
-
-    async def _finish(self, document: DocumentId) -> None:
-        """No more appends; what there is stays for a while, for those who want it back."""
-        keys = self._keys(document)
-        seconds = int(self._limits.ended_keep)
-        answer = await call(self._redis, "jc1_finish", [keys.meta, keys.log, keys.files], seconds)
-        if not answer:
-            return
-        with readable(keys.meta):
-            parts = keys.parts(answer[0].decode(), int(answer[1]))
-        with trouble(keys.meta):
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for part in parts:
-                    pipeline.expire(part, seconds)
-                await pipeline.execute()
 
     # --- content ------------------------------------------------------------------------------
 
@@ -167,7 +85,7 @@ class RedisUpdateStore:
                 if len(answer) == 1:
                     return NotSeeded(Lineage(answer[0].decode()))
                 head = Head.of(answer)
-            snapshot = await self._read_parts(keys.parts(head.snapshot, head.parts))
+            snapshot = await read_parts(self._redis, keys.parts(head.snapshot, head.parts))
             if snapshot is None:
                 continue  # compacted meanwhile, and the old snapshot is gone
             tail = read_entries(answer[7], head.cursor, keys.log)
@@ -261,7 +179,7 @@ class RedisUpdateStore:
         """See ``ports.UpdateStore``."""
         keys = self._keys(document)
         wait = self._limits.lease_ttl + self._limits.lease_grace if again and self._recovery_window else 0.0
-        name, parts = await self._write_parts(keys, snapshot)
+        name, parts = await write_parts(self._redis, keys, snapshot, self._limits.snapshot_chunk)
         return bool(
             await call(
                 self._redis,
@@ -274,27 +192,6 @@ class RedisUpdateStore:
                 int(wait * 1000),
             )
         )
-
-    async def _read_parts(self, parts: Sequence[str]) -> bytes | None:
-        """A snapshot, a part at a time; None when one is not there."""
-        read: list[bytes] = []
-        for key in parts:
-            with trouble(key):
-                part = await run(self._redis, "GET", key)
-            if part is None:
-                return None
-            read.append(part)
-        return b"".join(read)
-
-    async def _write_parts(self, keys: Keys, snapshot: bytes) -> tuple[str, list[str]]:
-        """Store a snapshot under a new id: the id, and its keys. They expire unless a document takes them."""
-        name, size = secrets.token_hex(8), self._limits.snapshot_chunk
-        pieces = [snapshot[start : start + size] for start in range(0, max(len(snapshot), 1), size)]
-        parts = keys.parts(name, len(pieces))
-        for key, piece in zip(parts, pieces, strict=True):
-            with trouble(key):
-                await self._redis.set(key, piece, ex=UNTAKEN_EXPIRY)
-        return name, parts
 
     async def compact(self, document: DocumentId) -> Compacted | NotCompacted:
         """See ``ports.UpdateStore``."""
@@ -325,8 +222,8 @@ class RedisUpdateStore:
                 snapshot = await asyncio.get_running_loop().run_in_executor(self._executor, fold, updates)
         except CorruptRecord as error:
             raise CorruptRecord(f"{keys.log} can't be folded: {error}") from error
-        name, parts = await self._write_parts(keys, snapshot)
-        if await self._read_parts(parts) != snapshot:
+        name, parts = await write_parts(self._redis, keys, snapshot, self._limits.snapshot_chunk)
+        if await read_parts(self._redis, parts) != snapshot:
             return NotCompacted("the new snapshot can't be read back")
         done = await call(
             self._redis,
