@@ -25,11 +25,18 @@ from notebook_sync.adapters.local_files import LocalFiles
 from notebook_sync.adapters.memory_ledger import MemoryFileLedger
 from notebook_sync.adapters.notebook_codec import NotebookCodec
 from notebook_sync.adapters.redis_channel import RedisChannel
-from notebook_sync.adapters.redis_connection import connect, redacted
+from notebook_sync.adapters.redis_connection import (
+    Client,
+    check_until_there,
+    connect,
+    connect_later,
+    redacted,
+    shared_secret,
+)
 from notebook_sync.adapters.redis_lease import RedisLeaseStore
 from notebook_sync.adapters.redis_ledger import RedisFileLedger
 from notebook_sync.adapters.redis_store import RedisUpdateStore
-from notebook_sync.core.errors import StoreUnavailable
+from notebook_sync.core.errors import ConfigError, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage, NodeId, UserId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member
@@ -59,6 +66,9 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+COPIES = "copies"
+"""Below ``state_dir``: what this server's disk keeps of documents."""
 
 UNKNOWN_LINEAGE = Lineage("")
 """What a sessionId that is not ours is taken for: it equals no document's lineage."""
@@ -90,6 +100,8 @@ class RoomStatus:
     """The level at which edits are acknowledged now: redis, disk, local, or nothing."""
     reason: str = ""
     """Why it is in this state, for people."""
+    file_trouble: str = ""
+    """Why its file can't be written (read-only, full disk), for people; empty while it can be."""
 
 
 class NoMetrics:
@@ -157,7 +169,7 @@ class NotebookSync:
             embedded = await stack.enter_async_context(EmbeddedValkey(settings.state_dir, limits))
             supervisor.spawn(forever(embedded.watch, "the embedded Valkey's watch"), "embedded Valkey")
             url = embedded.url
-        redis = await connect(url, limits, namespace=settings.namespace)
+        redis = await self._connect(url, supervisor)
         stack.push_async_callback(redis.aclose)
         log.info("documents are stored in %s", redacted(url))
         codec = await stack.enter_async_context(NotebookCodec(limits))
@@ -165,7 +177,7 @@ class NotebookSync:
         reader = supervisor.spawn(forever(channel.run, "the channel's reader"), "channel")
         stack.push_async_callback(_end_channel, channel, reader)
         copies = await stack.enter_async_context(
-            FileLocalCopies(settings.state_dir / "copies", self.node, limits)
+            FileLocalCopies(settings.state_dir / COPIES, self.node, limits)
         )
         shared = settings.redis_url is not None
         window = limits.recovery_window if shared else 0.0
@@ -194,17 +206,47 @@ class NotebookSync:
             self._told,
             folder=folder_name(settings.root_dir),
             provisional=shared,
+            level=lambda: redis.level,
         )
         self._naming, self._registry, workshop = engine.naming, engine.registry, engine.workshop
         supervisor.spawn(forever(engine.recovery.watch, "the watch over the store"), "recovery")
         self.versions = Versions(workshop, self._registry, versions, self._on_event)
         supervisor.spawn(forever(self.versions.watch, "the schedule of restore points"), "versions")
         self._lobby = LobbyRunner(workshop)
-        await self._lobby.subscribe()
+        supervisor.spawn(self._lobby.subscribe(), "the lobby's channel")
         self._files.on_late_write(self._registry.late_write)
         watch = FileWatch(self._registry, workshop, self._told, self.renamed, self.deleted)
         supervisor.spawn(forever(watch.watch, "the file watch"), "file watch")
         stack.push_async_callback(self._close_rooms)
+
+    async def _connect(self, url: str, supervisor: Supervisor) -> Client:
+        """The store. One that is away does not keep a server from coming back that has documents on its
+        own disk; on the first start its address may simply be wrong."""
+        settings, limits = self.settings, self.settings.limits
+        namespace = settings.namespace
+        try:
+            redis = await connect(url, limits, namespace=namespace)
+        except ConfigError as error:
+            if not _has_documents(settings.state_dir / COPIES):
+                raise
+            log.error("%s; documents of this server's disk can be opened meanwhile", error)
+            later = connect_later(url, limits, namespace=namespace)
+
+            async def check() -> None:
+                await check_until_there(later, url, limits, namespace=namespace)
+                await self._share_key(later)
+
+            supervisor.spawn(check(), "the first look at the store")
+            return later
+        await self._share_key(redis)
+        return redis
+
+    async def _share_key(self, redis: Client) -> None:
+        """Servers of a namespace accept each other's ``sessionId`` (rule 10)."""
+        try:
+            self._session_key = await shared_secret(redis, self.settings.namespace, self._session_key)
+        except StoreUnavailable as error:
+            log.warning("the key of session ids is this server's own for now: %s", error)
 
     def _told(self, told: Told) -> None:
         self.versions.heard(told)
@@ -275,11 +317,13 @@ class NotebookSync:
     async def renamed(self, old: str, new: str) -> None:
         """A file or folder was renamed: open rooms stay, the store follows. Raises ``StoreUnavailable``."""
         self._registry.renamed(old, new)
+        await self._naming.renamed(old, new)
         await self._store.rename(old, new)
 
     async def deleted(self, path: str) -> None:
         """A file or folder was deleted: rooms end, a file made there later is a new document."""
         self._registry.deleted(path)
+        await self._naming.deleted(path)
         await self._store.forget(path)
 
     def rooms(self) -> list[RoomStatus]:
@@ -295,6 +339,7 @@ class NotebookSync:
                 runner.room.seq,
                 runner.room.stored_where,
                 runner.room.reason,
+                runner.checkpointer.trouble,
             )
             for runner in self._registry
         ]
@@ -316,6 +361,10 @@ class NotebookSync:
         """A document's whole state as one v1 update: from its open room, else opened for it."""
         doc = await self.live_document(key)
         return doc.get_update()
+
+
+def _has_documents(copies: Path) -> bool:
+    return copies.is_dir() and any(entry.is_dir() for entry in copies.iterdir())
 
 
 async def _end_channel(channel: RedisChannel, reader: asyncio.Task[None] | None) -> None:

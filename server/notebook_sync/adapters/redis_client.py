@@ -43,6 +43,8 @@ class Client(Redis):
     """
 
     level: str = ""
+    unchecked: str = ""
+    """Why no command is sent yet; empty once the server was checked."""
 
     def __init__(self, pool: redis.asyncio.BlockingConnectionPool, limits: Limits) -> None:
         super().__init__(connection_pool=pool)
@@ -52,6 +54,8 @@ class Client(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """As redis-py's, in turn."""
+        if self.unchecked:
+            raise exceptions.ConnectionError(self.unchecked)
         try:
             async with asyncio.timeout(self._longest_wait):
                 await self._turns.acquire()

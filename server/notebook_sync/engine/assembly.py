@@ -77,7 +77,7 @@ def assemble(
     *,
     folder: str,
     provisional: bool,
-    level: str = "redis",
+    level: Callable[[], str] = lambda: "redis",
 ) -> Engine:
     """One server's engine.
 
@@ -85,7 +85,7 @@ def assemble(
         folder: names the folder whose files this server writes.
         provisional: whether documents that are unknown here may be opened while the store is away (rule
             9): not with a store of this server's own, which is back in a moment.
-        level: what an acknowledgement by the store survives.
+        level: tells what an acknowledgement by the store survives (docs/protocol.md).
     """
 
     async def give_back(head: LocalHead) -> None:
@@ -144,6 +144,8 @@ async def _give_back(head: LocalHead, registry: Registry, workshop: Workshop) ->
     """One copy of this disk to the store. Raises ``StoreUnavailable`` or another ``CollabError``."""
     if registry.find(head.key) is not None:
         return  # an open room looks after itself
+    if await workshop.saver.files.stamp(head.key.path) is None:
+        return  # deleted, or renamed behind our back: there is no document to give anything to
     document = await workshop.store.document_id(head.key, head.document)
     if document == head.document:
         await _open_once(head, registry)

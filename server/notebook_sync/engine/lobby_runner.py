@@ -31,8 +31,14 @@ class LobbyRunner:
         self._timer: asyncio.TimerHandle | None = None
 
     async def subscribe(self) -> None:
-        """Hear of people on other nodes. Raises ``StoreUnavailable``."""
-        await self._workshop.channel.subscribe(LOBBY, self._heard)
+        """Hear of people on other nodes, as soon as the store is there."""
+        while True:
+            try:
+                await self._workshop.channel.subscribe(LOBBY, self._heard)
+            except StoreUnavailable:
+                await asyncio.sleep(self._workshop.limits.append_retry_most)
+            else:
+                return
 
     def connect(self, transport: Transport, member: Member) -> Connection:
         """A person's socket is open."""

@@ -87,6 +87,22 @@ class Naming:
             log.warning("what this disk keeps of %s can't be read: %s", key, error)
             return None
 
+    async def renamed(self, old: str, new: str) -> None:
+        """This disk's copies of documents at and below ``old`` follow to ``new``."""
+        try:
+            await self.copies.renamed(old, new)
+        except LocalDiskFailed as error:
+            log.warning("what this disk keeps of %s does not follow to %s: %s", old, new, error)
+
+    async def deleted(self, path: str) -> None:
+        """The documents at and below ``path`` have ended: nothing of them is kept."""
+        try:
+            for head in await self.copies.heads():
+                if head.key.path == path or head.key.path.startswith(f"{path}/"):
+                    await self.copies.forget(head.document)
+        except LocalDiskFailed as error:
+            log.warning("what this disk keeps of %s is still there: %s", path, error)
+
     async def reserve_provisionally(self, key: DocumentKey) -> LocalHead:
         """An id and a history for a document that is unknown here, while the store is away."""
         head = LocalHead(

@@ -87,7 +87,7 @@ class Workshop:
     new_client_id: Callable[[], int]
     connection_numbers: itertools.count[int]
     jitter: Callable[[], float]
-    level: str = "redis"
+    level: Callable[[], str]
     """What an acknowledgement by the store survives (docs/protocol.md)."""
 
 
@@ -143,7 +143,7 @@ class RoomRunner:
                 on_server_edit=lambda update: self.post(ev.ServerEdited(update)),
                 path=key.path,
                 file_id=file_id,
-                level=workshop.level,
+                level=workshop.level(),
             )
         )
         self._seeds = Seeds(lambda: self.post(ev.SeedsWanted()))
@@ -202,9 +202,17 @@ class RoomRunner:
         self.post(ev.SaveAsked(token))
         return await waiting
 
-    def edit(self, update: bytes) -> None:
-        """An edit that this server made under a client id of its own: seen once it is stored (rule 14)."""
-        self._room.replica.doc.apply_update(update)
+    def edit(self, update: bytes) -> bytes:
+        """An edit that this server made under a client id of its own: seen once it is stored (rule 14).
+        Returns the update as it goes to the log."""
+        logged: list[bytes] = []
+        doc = self._room.replica.doc
+        subscription = doc.observe(lambda event: logged.append(event.update))
+        try:
+            doc.apply_update(update)
+        finally:
+            doc.unobserve(subscription)
+        return logged[0] if logged else update
 
     def late(self, late: LateWrite) -> bool:
         """A program wrote into the file after it was replaced; False if this room can't take that in."""
