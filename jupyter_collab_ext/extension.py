@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
@@ -20,11 +21,24 @@ from jupyter_ydoc.ybasedoc import YBaseDoc
 from traitlets import Bool, Bunch, Float, Int, Unicode, default, observe
 from traitlets.config import Config
 
-from jupyter_collab_ext import alias, contents, events, identity, pages, routing, sessions
+from jupyter_collab_ext import (
+    alias,
+    contents,
+    events,
+    gate,
+    group_contents,
+    group_kernels,
+    group_pages,
+    identity,
+    pages,
+    routing,
+    sessions,
+)
 from jupyter_collab_ext.documents import Documents, RoomsByName
 from jupyter_collab_ext.links import JOIN
 from jupyter_collab_ext.metrics import PrometheusMetrics
 from jupyter_collab_ext.notary import NotebookSigner
+from jupyter_collab_ext.people_watch import PeopleWatch, follow
 from jupyter_collab_ext.rest.absent import AbsentHandler
 from jupyter_collab_ext.rest.join import JoinHandler
 from jupyter_collab_ext.rest.session import SessionHandler
@@ -93,6 +107,7 @@ class JupyterCollab(ExtensionApp):
     ywebsocket_server: RoomsByName | None = None
     """Open rooms by name, under the name that jupyter-mcp-server knows."""
     _documents: Documents | None = None
+    _people_watch: PeopleWatch | None = None
 
     # --- defaults -----------------------------------------------------------------------------
 
@@ -182,6 +197,9 @@ class JupyterCollab(ExtensionApp):
             identity.install(serverapp, self)
         contents.install(serverapp, lambda: self.service)
         sessions.install(serverapp)
+        if self.people:
+            group_contents.install(serverapp)
+            group_kernels.install(serverapp)
         self._exit_with_failure(serverapp)
 
     def _exit_with_failure(self, serverapp: ServerApp) -> None:
@@ -231,11 +249,12 @@ class JupyterCollab(ExtensionApp):
                 (r"/api/collaboration/(?:fork|timeline|undo_redo)/(.*)", AbsentHandler),
             ]
         )
+        routing.substitute(web_app, pages.substitutes(self))
+        router = routing.substitute(web_app, sessions.substitutes())
         if self.people:
             self.handlers.append((rf"/{JOIN}", JoinHandler))
-        routing.substitute(web_app, pages.substitutes(self))
-        routing.substitute(web_app, sessions.substitutes())
-        if self.people:
+            router.last_look = gate.shut_raw
+            routing.substitute(web_app, group_pages.substitutes())
             pages.hide_token(web_app.settings)
 
     # --- start and stop -----------------------------------------------------------------------
@@ -245,14 +264,20 @@ class JupyterCollab(ExtensionApp):
         _stop_on_interrupt(serverapp)
         sessions.clean_terminals(serverapp.web_app.settings)
         if self.people:
-            pages.hide_token(serverapp.web_app.settings)  # and from what was loaded after us
+            # Also from, and for, what was loaded after us.
+            pages.hide_token(serverapp.web_app.settings)
+            routing.substitute(serverapp.web_app, group_pages.substitutes())
         if self.service is not None:
             await self.service.start()
+            if self.people:
+                self._people_watch = follow(serverapp.identity_provider, self.service, Path(self.state_dir))
             if self.service.engine is not None and self.on_started is not None:
                 self.on_started()
 
     async def stop_extension(self) -> None:
         """Save and stop. Jupyter calls this twice at once (the alias), and again on a second signal."""
+        if self._people_watch is not None:
+            self._people_watch.stop()
         if self.service is not None:
             await self.service.stop()
 

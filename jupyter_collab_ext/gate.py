@@ -1,51 +1,21 @@
-"""The door before all endpoints: what the Authorizer is never asked about is closed unless named here.
+"""The door before all endpoints: default deny, by the table in ``doors``.
 
-Jupyter asks its Authorizer only where a handler says so. The extension manager (which installs
-packages), plugins, licences, language servers and others do not, and neither does whatever else is
-installed; so people who are not organisers get through to the modules below only.
+It stands in the identity provider, which every handler of Jupyter's asks first. A handler that is not
+one of Jupyter's never asks: the router answers 403 in its place (``shut_raw``).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from jupyter_server.base.handlers import JupyterHandler
+from tornado import web
+from tornado.web import RequestHandler
+
+from jupyter_collab_ext.doors import DOORS, endpoint_of
+from jupyter_collab_ext.reach import Reach
 from notebook_sync.core.roles import Action, Role, may
 
-READ_AND_WRITE = (
-    "jupyter_collab_ext.",
-    "jupyter_server.auth.",
-    "jupyter_server.nbconvert.",
-    "jupyter_server.services.api.",
-    "jupyter_server.services.contents.",
-    "jupyter_server.services.events.",
-    "jupyter_server.services.kernels.",
-    "jupyter_server.services.security.",
-    "jupyter_server.services.sessions.",
-    "jupyter_server_fileid.",
-    "jupyterlab_server.settings_handler.",
-    "jupyterlab_server.workspaces_handler.",
-)
-READ_ONLY = (
-    "jupyter_server.base.",
-    "jupyter_server.files.",
-    "jupyter_server.kernelspecs.",
-    "jupyter_server.services.config.",
-    "jupyter_server.services.kernelspecs.",
-    "jupyter_server.services.terminals.",
-    "jupyter_server.view.",
-    "jupyter_server_terminals.",
-    "jupyterlab.",
-    "jupyterlab_server.",
-    "nbclassic.",
-    "notebook_shim.",
-    "tornado.web.",
-)
-CLOSED = (
-    "jupyter_server.base.handlers.PrometheusMetricsHandler.",
-    "jupyterlab.handlers.extension_manager_handler.",
-    "jupyterlab.handlers.plugin_manager_handler.",
-)
-"""In the modules above, but about the server and not about notebooks."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -53,13 +23,30 @@ def open_to(role: Role, handler: Any) -> bool:
     """Whether somebody of this role may get as far as the handler; what it then does, it asks by itself."""
     if may(role, Action.MANAGE):
         return True
-    name = next(f"{c.__module__}.{c.__qualname__}." for c in type(handler).__mro__ if _names_an_endpoint(c))
-    if name.startswith(CLOSED):
+    door = DOORS.get(endpoint_of(type(handler)))
+    if door is None:
         return False
-    if name.startswith(READ_AND_WRITE):
+    if is_socket(handler):
+        needed = door.socket
+    elif handler.request.method in SAFE_METHODS:
+        # Asked without an upgrade, a websocket's endpoint says by itself that it needs one.
+        needed = door.look or door.socket
+    else:
+        needed = door.change
+    return needed is not None and may(role, needed)
+
+
+async def in_reach(reach: Reach, handler: Any) -> bool:
+    """Whether what the request is about lies within a person's reach; the person must be set."""
+    if reach.everything:
         return True
-    upgrade = handler.request.headers.get("Upgrade", "").lower() == "websocket"
-    return name.startswith(READ_ONLY) and handler.request.method in SAFE_METHODS and not upgrade
+    door = DOORS.get(endpoint_of(type(handler)))
+    return door is not None and await door.scope(handler, reach)
+
+
+def is_socket(handler: Any) -> bool:
+    """Whether the request wants to become a websocket."""
+    return str(handler.request.headers.get("Upgrade", "")).lower() == "websocket"
 
 
 def needs_no_login(handler: Any) -> bool:
@@ -68,6 +55,16 @@ def needs_no_login(handler: Any) -> bool:
     return bool(getattr(method, "__allow_unauthenticated", False))
 
 
-def _names_an_endpoint(cls: type) -> bool:
-    """Leaves out classes that our substitutes or tornado's machinery put in front."""
-    return not cls.__module__.startswith(("jupyter_collab_ext.pages", "jupyter_collab_ext.routing"))
+class Shut(JupyterHandler):
+    """In the place of a handler that asks nobody who is there."""
+
+    async def prepare(self) -> None:  # type: ignore[override]  # JupyterHandler's is asynchronous as well
+        """Refuse."""
+        raise web.HTTPError(403, "closed: this endpoint does not ask who is there")
+
+
+def shut_raw(handler_class: type[RequestHandler]) -> type[RequestHandler]:
+    """The class to serve: itself, or ``Shut`` for one that no identity provider is ever asked about."""
+    if issubclass(handler_class, JupyterHandler) or endpoint_of(handler_class) in DOORS:
+        return handler_class
+    return Shut

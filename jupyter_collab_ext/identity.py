@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +13,26 @@ from jupyter_server.auth.authorizer import AllowAllAuthorizer
 from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvider, User
 from jupyter_server.serverapp import ServerApp
 from tornado import web
+from tornado.websocket import WebSocketHandler
 
 from jupyter_collab_ext import gate
 from jupyter_collab_ext.authorizer import PeopleAuthorizer
 from jupyter_collab_ext.colours import pick
 from jupyter_collab_ext.links import Links
+from jupyter_collab_ext.pace import Paces
 from jupyter_collab_ext.people import Person, Roster, new_roster
 from jupyter_collab_ext.people_file import load
+from jupyter_collab_ext.reach import reach_of
+from jupyter_collab_ext.sockets import Sockets
 from notebook_sync.core.errors import ConfigError
 from notebook_sync.core.ids import UserId
-from notebook_sync.core.roles import Member, Role
+from notebook_sync.core.limits import Limits
+from notebook_sync.core.roles import Action, Member, Role, may
 
 if TYPE_CHECKING:
     from jupyter_collab_ext.extension import JupyterCollab
 
+LIMITS = Limits()
 COLOURS = "jupyter_collab_colours"
 IDENTITY = ("username", "name", "display_name", "initials", "avatar_url", "color")
 
@@ -58,23 +65,44 @@ class PeopleIdentityProvider(PasswordIdentityProvider):
 
     roster: ClassVar[Roster]
     links: ClassVar[Links]
+    sockets: ClassVar[Sockets]
+    """The open websockets of each user, of every kind."""
+    failures: ClassVar[Paces]
+    """How many links and passwords that are none came from each address lately."""
     updatable_fields: ClassVar[list[str]] = []  # type: ignore[misc]  # nobody renames himself
 
     def get_user(self, handler: Any) -> Any:
-        """The person behind a request. Raises a 403 where the gate is closed to them."""
+        """The person behind a request. Raises a 403 where the gate is closed to them, a 404 for what is
+        not theirs, a 429 for one websocket too many."""
         return self._gated(handler)
 
     async def _gated(self, handler: Any) -> User | None:
         user = super().get_user(handler)
         if isinstance(user, Awaitable):
             user = await user
-        if not isinstance(user, Guest) or user.person is None or gate.open_to(user.person.role, handler):
-            return user if isinstance(user, User) else None
-        if gate.needs_no_login(handler):
+        if not isinstance(user, User):
             return None
-        # Jupyter's error page asks who is logged in, and would come back here.
+        if not isinstance(user, Guest) or user.person is None:
+            self._count(handler, user)
+            return user
+        person, public = user.person, gate.needs_no_login(handler)
+        if not gate.open_to(person.role, handler):
+            if public:
+                return None
+            # Jupyter's error page asks who is logged in, and would come back here.
+            handler.current_user = handler._jupyter_current_user = user
+            raise web.HTTPError(403, f"not for {person.role}s")
         handler.current_user = handler._jupyter_current_user = user
-        raise web.HTTPError(403, f"not for {user.person.role}s")
+        if not public and not await gate.in_reach(reach_of(person, self.roster), handler):
+            raise web.HTTPError(404)
+        self._count(handler, user)
+        return user
+
+    def _count(self, handler: Any, user: User) -> None:
+        if isinstance(handler, WebSocketHandler) and gate.is_socket(handler):
+            asking: Any = handler
+            asking.current_user = asking._jupyter_current_user = user  # as above
+            self.sockets.admit(user.username, handler)
 
     def identity_model(self, user: User) -> dict[str, Any]:
         """What ``/api/me`` tells people about themselves."""
@@ -108,7 +136,8 @@ class PeopleIdentityProvider(PasswordIdentityProvider):
             if "organiser" in held:
                 return self.generate_user(str(held["organiser"]))
             person = self.roster.people.get(held["p"])
-            return Guest.of(person) if person is not None and person.invitation == held["n"] else None
+            admitted = self.roster.admitted(person, held["n"], time.time())
+            return Guest.of(person) if person is not None and admitted else None
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -141,7 +170,17 @@ def install(serverapp: ServerApp, app: JupyterCollab) -> None:
     provider: Any = type(
         "PeopleIdentityProvider",
         (PeopleIdentityProvider,),
-        {"roster": roster, "links": Links(state_dir), "__module__": __name__},
+        {
+            "roster": roster,
+            "links": Links(state_dir),
+            "sockets": Sockets(LIMITS.sockets_per_person),
+            "failures": Paces(
+                LIMITS.join_failures_per_minute / 60,
+                LIMITS.join_failures_per_minute,
+                LIMITS.addresses_remembered,
+            ),
+            "__module__": __name__,
+        },
     )
     serverapp.identity_provider_class = provider
     serverapp.authorizer_class = PeopleAuthorizer
@@ -158,6 +197,19 @@ def person_of(handler: Any) -> Person | None:
     """The person of the roster behind a request, None for anybody else."""
     user = handler.current_user
     return user.person if isinstance(user, Guest) else None
+
+
+def may_hear(handler: Any, username: str) -> bool:
+    """Whether the person behind a request may hear of a user: of the same group, or themselves.
+
+    What people of no group do, organisers with the server's token for example, concerns organisers only.
+    """
+    person, provider = person_of(handler), provider_of(handler)
+    if person is None or provider is None or may(person.role, Action.MANAGE):
+        return True
+    mine = provider.roster.people.get(person.id, person)
+    other = provider.roster.people.get(username)
+    return username == person.id or (other is not None and not set(mine.groups).isdisjoint(other.groups))
 
 
 def member_of(handler: Any) -> Member:

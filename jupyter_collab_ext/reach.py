@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from jupyter_collab_ext.people import Person, Roster
 from notebook_sync.core.roles import Action, may
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -111,19 +110,8 @@ EVERYTHING = Reach(everything=True)
 NOTHING = Reach()
 
 
-def reach_of(person: Any, shared: Iterable[str] = ()) -> Reach:
-    """The reach of a person of the roster; None is somebody with the server's token.
-
-    Args:
-        person: with ``role`` and ``groups``, the folders that it belongs to.
-        shared: folders that everybody may read.
-    """
-    if person is None or may(person.role, Action.MANAGE):
+def reach_of(person: Person, roster: Roster) -> Reach:
+    """What a person may open: an organiser everything, others their groups' folders and the data."""
+    if may(person.role, Action.MANAGE):
         return EVERYTHING
-    return Reach(folders_of(person), tuple(shared))
-
-
-def folders_of(person: Any) -> tuple[str, ...]:
-    """The folders of the groups that a person belongs to."""
-    groups = getattr(person, "groups", None)
-    return tuple(groups) if groups else (person.group,)
+    return Reach(person.groups, (roster.data,) if roster.data else ())

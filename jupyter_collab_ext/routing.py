@@ -6,7 +6,7 @@ arguments of the routes stay as they are, and the order in which extensions load
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tornado.httputil import HTTPServerRequest
@@ -22,6 +22,8 @@ class SubstitutingRouter(Router):
     def __init__(self, application: Application, substitutes: Substitutes) -> None:
         self._application = application
         self.substitutes = substitutes
+        self.last_look: Callable[[type[RequestHandler]], type[RequestHandler]] = lambda found: found
+        """May put another class in the place of any that is about to be served."""
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         """The delegate that the other rules find, with its handler class swapped; None if they find none."""
@@ -40,17 +42,21 @@ class SubstitutingRouter(Router):
         return None
 
     def _swapped(self, delegate: Any) -> Any:
-        swapped = self.substitutes.get(getattr(delegate, "handler_class", None) or RequestHandler)
-        if swapped is not None:
-            delegate.handler_class = swapped
+        found = getattr(delegate, "handler_class", None)
+        if found is not None:
+            delegate.handler_class = self.last_look(self.substitutes.get(found, found))
         return delegate
 
 
-def substitute(application: Application, table: Mapping[type[RequestHandler], type[RequestHandler]]) -> None:
+def substitute(
+    application: Application, table: Mapping[type[RequestHandler], type[RequestHandler]]
+) -> SubstitutingRouter:
     """Serve each value of ``table`` where the application would serve its key; calls add up."""
     rules = application.default_router.rules
     for rule in rules:
         if isinstance(rule.target, SubstitutingRouter):
             rule.target.substitutes.update(table)
-            return
-    rules.insert(0, Rule(AnyMatches(), SubstitutingRouter(application, dict(table))))
+            return rule.target
+    router = SubstitutingRouter(application, dict(table))
+    rules.insert(0, Rule(AnyMatches(), router))
+    return router

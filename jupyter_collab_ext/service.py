@@ -17,6 +17,7 @@ from tornado import web
 
 from jupyter_collab_ext.bases import Bases
 from jupyter_collab_ext.events import EventRelay
+from jupyter_collab_ext.flow import Flow
 from jupyter_collab_ext.transport import Framer, IdleWatch
 from notebook_sync.app import NotebookSync, SyncSettings
 from notebook_sync.core.errors import CollabError, ConfigError
@@ -67,6 +68,7 @@ class Service:
         self.settings = settings
         self.framer = Framer()
         self.idle_watch = IdleWatch(settings.limits.idle_timeout)
+        self.flow = Flow(settings.limits)
         self.events = EventRelay(serverapp, self)
         self.bases = Bases(settings.limits)
         self.failure: str | None = None

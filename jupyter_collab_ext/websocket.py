@@ -7,9 +7,13 @@ of the extra messages that this client understands (docs/protocol.md).
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 from jupyter_server.auth.decorator import authorized, ws_authenticated
@@ -17,15 +21,20 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado.iostream import IOStream
 from tornado.websocket import WebSocketHandler
 
-from jupyter_collab_ext.identity import member_of
+from jupyter_collab_ext.asking import reach_for
+from jupyter_collab_ext.audience import Audience
+from jupyter_collab_ext.identity import may_hear, member_of
 from jupyter_collab_ext.service import Refused, Service
 from jupyter_collab_ext.transport import SocketTransport
-from notebook_sync.app import Connection
-from notebook_sync.core.roles import Member
+from notebook_sync.app import Connection, Transport
+from notebook_sync.core.ids import DocumentKey
+from notebook_sync.core.roles import Member, Role
 
 ACTIVITY_INTERVAL = 10.0
 """Seconds: how often typing counts as activity of the server (it would be culled as idle otherwise)."""
 TEXT_MESSAGE = 1003
+LONGEST_PAUSE = 20.0
+"""Seconds that a socket is not read because its person sends too fast; less than a client's patience."""
 
 
 class RoomHandler(WebSocketHandler, JupyterHandler):
@@ -40,6 +49,8 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
         self._connection: Connection | None = None
         self._in_lobby: Member | None = None
         self._activity = 0.0
+        self._person = ""
+        self._gone = asyncio.Event()
 
     # --- the handshake ------------------------------------------------------------------------
 
@@ -88,9 +99,11 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
         self._transport = transport
         self._service.idle_watch.add(transport)
         member = member_of(self)
+        self._person = member.user
         sync = await self._service.sync()
         try:
             key, file_id = await self._service.room(room)
+            member = self._within_reach(key, member)
         except Refused as refused:
             transport.close(refused.close_code, str(refused))
             return
@@ -98,7 +111,7 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
             return
         self._connection = sync.connect(
             key,
-            transport,
+            self._audience(key, transport),
             member,
             session_id=self.get_query_argument("sessionId", "") or None,
             wants=frozenset(self.get_query_argument("collab", "").split(",")) - {""},
@@ -108,20 +121,52 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
             self._in_lobby = member
             self._service.events.lobby_joined(member)
 
-    def on_message(self, message: str | bytes) -> None:
-        """Hand a message to the engine, which never raises for what a client sends."""
+    def _within_reach(self, key: DocumentKey | None, member: Member) -> Member:
+        """Who the person is in this room: what all groups read nobody writes. Raises ``Refused``."""
+        reach = reach_for(self)
+        if key is None or reach.everything:
+            return member
+        if not reach.sees(key.path):
+            raise Refused("no file has this id; it may have been deleted", 404, 4404)
+        return replace(member, role=Role.OBSERVER) if reach.only_looks(key.path) else member
+
+    def _audience(self, key: DocumentKey | None, transport: SocketTransport) -> Transport:
+        """The socket, or where people of several groups meet, one that hears of some of them only."""
+        reach = reach_for(self)
+        if reach.everything or (key is not None and not reach.only_looks(key.path)):
+            return transport
+        limits = self._service.settings.limits
+        return Audience(transport, partial(may_hear, self), partial(reach_for, self), limits)
+
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        """Hand a message to the engine, which never raises for what a client sends.
+
+        What is returned is waited for before the next message is read: so whoever floods is slowed down,
+        by their own operating system at last, and nobody else is.
+        """
         if self._transport is None:
-            return
+            return None
         now = time.monotonic()
         self._transport.last_sign = now
         if isinstance(message, str):
             self._transport.close(TEXT_MESSAGE, "this protocol has binary messages only")
-            return
+            return None
         if now - self._activity > ACTIVITY_INTERVAL:
             self._activity = now
             self.settings["api_last_activity"] = datetime.now(UTC)
         if self._connection is not None:
             self._connection.receive(message)
+        pause = self._service.flow.pause(self._person, len(message), now)
+        return self._slowed(pause) if pause else None
+
+    async def _slowed(self, pause: float) -> None:
+        """Read on after ``pause`` seconds; a socket that was closed meanwhile ends at once."""
+        waited = min(pause, LONGEST_PAUSE)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(waited):
+                await self._gone.wait()
+        if self._transport is not None:
+            self._transport.last_sign = time.monotonic()
 
     def on_pong(self, data: bytes) -> None:
         """The client is there."""
@@ -130,6 +175,7 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
 
     def on_close(self) -> None:
         """Leave the room."""
+        self._gone.set()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.closed()

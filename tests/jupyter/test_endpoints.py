@@ -44,6 +44,7 @@ FOR_ORGANISERS = {
 FOR_EACH_PERSON = {
     "SettingsHandler", "WorkspacesHandler", "CSPReportHandler", "IdentityHandler",
     "LoginFormHandler", "LogoutHandler", "JoinHandler",
+    "TrailingSlashHandler",
 }  # fmt: skip
 
 
@@ -64,7 +65,8 @@ async def test_of_all_endpoints_only_known_ones_take_changes(event: Event, jp_se
     asked_of_the_authorizer = {
         "ContentsHandler", "CheckpointsHandler", "ModifyCheckpointsHandler", "TrustNotebooksHandler",
         "NotebooksRedirectHandler", "NbconvertPostHandler", "EventHandler", "MainKernelHandler",
-        "KernelHandler", "KernelActionHandler", "SessionHandler", "SessionRootHandler", "AbsentHandler", "VersionsHandler",
+        "KernelHandler", "KernelActionHandler", "SessionHandler", "SessionRootHandler", "AbsentHandler",
+        "VersionsHandler",
     }  # fmt: skip
     assert open_for_changes <= asked_of_the_authorizer | FOR_EACH_PERSON
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.handlers import FileFindHandler, JupyterHandler
 from jupyter_server.base.handlers import PrometheusMetricsHandler as Metrics
 from jupyter_server.services.contents.handlers import ContentsHandler
 from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
@@ -16,7 +16,7 @@ from jupyterlab.handlers.plugin_manager_handler import PluginHandler
 from jupyterlab_server.licenses_handler import LicensesHandler
 from tornado import web
 from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.web import RequestHandler, StaticFileHandler
+from tornado.web import RequestHandler
 from tornado.websocket import websocket_connect
 
 from jupyter_collab_ext import gate
@@ -77,7 +77,7 @@ def test_what_nobody_named_is_closed(role: Role, method: str, handler: type[Requ
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_for_looking_is_closed_to_writes(role: Role, method: str) -> None:
     safe = method in ("GET", "HEAD", "OPTIONS")
-    for handler in (LicensesHandler, StaticFileHandler):
+    for handler in (LicensesHandler, FileFindHandler):
         assert gate.open_to(role, asked(handler, method)) is safe
         assert not gate.open_to(role, asked(handler, method, Upgrade="WebSocket"))
 

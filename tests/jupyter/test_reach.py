@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_collab_ext.reach import EVERYTHING, NOTHING, Reach, cleaned, folders_of, reach_of
+from jupyter_collab_ext.people import new_roster
+from jupyter_collab_ext.reach import EVERYTHING, NOTHING, Reach, cleaned, reach_of
 from notebook_sync.core.roles import Role
 
 MINE = Reach(("group-1", "über"), ("data",))
@@ -121,13 +122,13 @@ def test_links_are_followed(tmp_path: Path) -> None:
 
 
 def test_of_a_person() -> None:
-    def person(role: Role, **more: object) -> SimpleNamespace:
-        return SimpleNamespace(role=role, group="group-1", **more)
-
-    assert reach_of(None) is EVERYTHING
-    assert reach_of(person(Role.ORGANISER)) is EVERYTHING
-    assert reach_of(person(Role.PARTICIPANT), ["data"]) == Reach(("group-1",), ("data",))
-    tutor = person(Role.TUTOR, groups=("group-1", "group-3"))
-    assert folders_of(tutor) == ("group-1", "group-3")
-    assert reach_of(tutor).home == "group-1"
+    roster = replace(new_roster(), data="data").with_people("group-1", Role.TUTOR, "Tutor", 1)
+    tutor = roster.people["tutor-1"]
+    assert reach_of(tutor, roster) == Reach(("group-1",), ("data",))
+    assert reach_of(tutor, replace(roster, data="")) == Reach(("group-1",))
+    of_two = reach_of(replace(tutor, groups=("group-1", "group-3")), roster)
+    assert of_two.home == "group-1"
+    assert of_two.changes("group-3/x")
+    assert reach_of(replace(tutor, groups=()), roster) == Reach((), ("data",))
+    assert reach_of(replace(tutor, role=Role.ORGANISER), roster) is EVERYTHING
     assert EVERYTHING.home == ""

@@ -1,0 +1,37 @@
+"""How fast one person's sockets are read: messages and bytes, of all their pages together.
+
+Nobody who works comes near these bounds. Beyond them a socket is simply read later, so that nothing is
+lost, its sender's queue grows at its sender's side, and the loop has time for everybody else.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from jupyter_collab_ext.pace import Paces
+from notebook_sync.core.limits import Limits
+
+log = logging.getLogger(__name__)
+
+WORTH_A_LINE = 1.0
+"""Seconds of pause from which on it is logged."""
+QUIET = 60.0
+"""Seconds between two such lines about one person."""
+
+
+class Flow:
+    """Times are monotonic seconds. Args: ``limits``: the fields ``frames_…`` and ``frame_bytes_…``."""
+
+    def __init__(self, limits: Limits) -> None:
+        most = limits.addresses_remembered
+        self._frames = Paces(limits.frames_per_second, limits.frames_at_once, most)
+        self._bytes = Paces(limits.frame_bytes_per_second, limits.frame_bytes_at_once, most)
+        self._lines = Paces(1 / QUIET, 1, most)
+
+    def pause(self, person: str, size: int, now: float) -> float:
+        """Note a message of ``size`` bytes; how many seconds to wait before the next one is read."""
+        pause = max(self._frames.take(person, 1, now), self._bytes.take(person, size, now))
+        if pause > WORTH_A_LINE and self._lines.wait(person, now) == 0:
+            self._lines.take(person, 1, now)
+            log.warning("%s sends faster than one person works; their sockets are read later", person)
+        return pause
