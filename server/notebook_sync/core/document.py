@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from notebook_sync.core import events as ev
@@ -60,6 +60,7 @@ class DocumentConfig:
     limits: Limits
     new_client_id: Callable[[], int]
     on_server_edit: Callable[[bytes], None]
+    batch_numbers: Iterator[int]
     level: str = "redis"
 
 
@@ -75,7 +76,7 @@ class Document:
         self._people = people
         self._out = out
         self.replica = self._new_replica()
-        self.log = UpdateLog(config.limits)
+        self.log = UpdateLog(config.limits, config.batch_numbers)
         self.journal = Journaling(config.limits)
         self.provisional = False
         """Opened without the store, which may turn out to have another history for this path (rule 9)."""

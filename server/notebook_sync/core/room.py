@@ -9,11 +9,12 @@ What comes in order for one update of a client: decode, role, owner of the clien
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from notebook_sync.core import events as ev
@@ -55,7 +56,8 @@ class RoomConfig:
 
     ``new_client_id`` gives random Yjs client ids; ``on_server_edit`` hears of edits that server code
     makes in the replica (they come back as ``ServerEdited``); ``level`` names what an acknowledgement
-    survives (docs/protocol.md).
+    survives (docs/protocol.md). ``batch_numbers``: the node's own, for a number that a room of it used
+    before would make the store take a batch for one that it has (rule 21).
     """
 
     node: NodeId
@@ -65,6 +67,7 @@ class RoomConfig:
     path: str
     file_id: str = ""
     level: str = "redis"
+    batch_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Room:
         self._people = People(config.limits, self._out)
         self._document = Document(
             DocumentConfig(
-                config.node, config.limits, config.new_client_id, config.on_server_edit, config.level
+                config.node, config.limits, config.new_client_id, config.on_server_edit, config.batch_numbers, config.level
             ),
             self._lifecycle,
             self._people,

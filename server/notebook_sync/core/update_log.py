@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from notebook_sync.core.ids import Generation, Lineage
@@ -35,12 +36,15 @@ class InFlight:
 
 
 class UpdateLog:
-    """``seq`` and ``chain`` name the last entry up to which this node has every entry of the log."""
+    """``seq`` and ``chain`` name the last entry up to which this node has every entry of the log.
 
-    def __init__(self, limits: Limits) -> None:
+    ``numbers`` gives rising numbers for batches that were never given to one of this node's before.
+    """
+
+    def __init__(self, limits: Limits, numbers: Iterator[int] | None = None) -> None:
         self._limits = limits
         self._pending: deque[_Unstored] = deque()
-        self._numbers = itertools.count(1)
+        self._numbers = numbers or itertools.count(1)
         self._ahead: dict[int, bytes] = {}
         self._recent: OrderedDict[int, bytes] = OrderedDict()
         self.lineage: Lineage | None = None

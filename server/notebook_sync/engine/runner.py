@@ -13,7 +13,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from notebook_sync.core import effects as ef
@@ -89,6 +89,8 @@ class Workshop:
     jitter: Callable[[], float]
     level: Callable[[], str]
     """What an acknowledgement by the store survives (docs/protocol.md)."""
+    batch_numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    """One count for all rooms: the store takes no number of a node twice, also of a room opened anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class RoomRunner:
                 path=key.path,
                 file_id=file_id,
                 level=workshop.level(),
+                batch_numbers=workshop.batch_numbers,
             )
         )
         self._seeds = Seeds(lambda: self.post(ev.SeedsWanted()))
