@@ -91,7 +91,12 @@ class Room:
         self._people = People(config.limits, self._out)
         self._document = Document(
             DocumentConfig(
-                config.node, config.limits, config.new_client_id, config.on_server_edit, config.batch_numbers, config.level
+                config.node,
+                config.limits,
+                config.new_client_id,
+                config.on_server_edit,
+                config.batch_numbers,
+                config.level,
             ),
             self._lifecycle,
             self._people,
