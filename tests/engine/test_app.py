@@ -137,7 +137,7 @@ async def test_an_edit_by_another_program_is_merged_while_somebody_types(folder:
 async def test_a_touched_file_changes_nothing(folder: Path) -> None:
     async with running(folder) as sync:
         tab = Tab().join(sync)
-        await wait_until(lambda: tab.synced and sync.rooms()[0].saved)
+        await wait_until(lambda: tab.synced and sync.rooms()[0].saved and sync.rooms()[0].stored)
         before = tab.doc.get_state()
         (folder / "root" / "work.ipynb").touch()
         assert await sync.save(KEY)
