@@ -7,14 +7,17 @@ reported. ``COLLAB_MATRIX=path`` has what became of people's work under each fau
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from pluggy import Result
 
 from tests.support.matrix import MATRIX, Case
 from tests.support.servers import RealServer, real_server
+from tests.support.site import Site, Sites
 
+FAILED = pytest.StashKey[bool]()
 FULL = os.environ.get("COLLAB_FULL") == "1"
 
 
@@ -43,10 +46,38 @@ def pytest_sessionfinish() -> None:
     MATRIX.write()
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Result[pytest.TestReport], None]:
+    outcome = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or outcome.get_result().failed
+
+
+@pytest.fixture(scope="session")
+def sites() -> Iterator[Sites]:
+    """Servers and stores that tests share."""
+    with Sites() as running:
+        yield running
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, sites: Sites, case: Case) -> Iterator[Site]:
+    """The servers and the store of a case; the next test gets others if this one failed."""
+    found = sites.get(case.servers, case.store)
+    yield found
+    if request.node.stash.get(FAILED, False):
+        sites.discard(found)
+
+
 @pytest.fixture
 def seconds() -> float:
     """How long people write."""
     return 60.0 if FULL else 6.0
+
+
+@pytest.fixture
+def silence() -> float:
+    """How long something does not answer: longer than one call to the store may take."""
+    return 20.0 if FULL else 6.0
 
 
 @pytest.fixture

@@ -20,7 +20,10 @@ HELD_BACK = 0.4
 async def echo() -> AsyncIterator[Proxy]:
     """A relay to a server that says everything back."""
 
+    calls: list[asyncio.StreamWriter] = []
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(writer)
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 writer.write(data)
@@ -31,6 +34,10 @@ async def echo() -> AsyncIterator[Proxy]:
     with Proxy(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") as proxy:
         yield proxy
     server.close()
+    for writer in calls:
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 class Caller:

@@ -11,7 +11,6 @@ import asyncio
 import collections
 import contextlib
 import json
-import random
 import socket
 import struct
 import subprocess
@@ -35,7 +34,8 @@ class Weather:
     """How the network is. ``up``: towards the target; ``down``: from it. Delays are seconds for each
     chunk, keeping order; ``throttle``: bytes a second downwards, 0 without a bound; ``refuse``: nobody
     can connect; ``black_hole``: connections are taken, and nothing goes through, either way, until it
-    is over; ``corrupt``: bytes are damaged in so many of the next chunks downwards."""
+    is over; ``corrupt``: so many of the next chunks downwards begin with bytes that neither Redis nor a
+    websocket ever sends."""
 
     delay_up: float = 0.0
     delay_down: float = 0.0
@@ -124,7 +124,6 @@ class Relay:
         self._port = port
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
-        self._chance = random.Random(1)
 
     async def obey(self, command: dict[str, object]) -> None:
         match command:
@@ -186,10 +185,7 @@ class Relay:
         if self.damage <= 0:
             return data
         self.damage -= 1
-        bad = bytearray(data)
-        for _ in range(1 + len(bad) // 16):
-            bad[self._chance.randrange(len(bad))] ^= 1 + self._chance.randrange(255)
-        return bytes(bad)
+        return b"\xff" * len(data[:4]) + data[4:]
 
 
 class Direction:

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import psutil
 
@@ -163,6 +164,41 @@ def site(servers: int = 1, store: str = EMBEDDED, arguments: tuple[str, ...] = (
         whole = Site(made, OwnStore(redis) if redis else EmbeddedStore(made[0]), lines, doors, redis)
         stack.callback(whole.close)
         yield whole
+
+
+class Sites:
+    """Sites that run, one of each kind, so that not every test has to start servers. ``with`` ends all.
+
+    What is asked for is as healthy as after a start: a test that fails must ``discard`` what it used.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[int, str], tuple[Site, ExitStack]] = {}
+
+    def get(self, servers: int, store: str) -> Site:
+        """A site of this kind, started if there is none."""
+        found = self._running.get((servers, store))
+        if found is None:
+            with ExitStack() as stack:
+                found = stack.enter_context(site(servers, store)), stack.pop_all()
+            self._running[servers, store] = found
+        return found[0]
+
+    def discard(self, place: Site) -> None:
+        """End a site; it may be damaged."""
+        for kind, (one, stack) in list(self._running.items()):
+            if one is place:
+                del self._running[kind]
+                stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for place, _ in list(self._running.values()):
+            self.discard(place)
 
 
 def _share_session_key(servers: list[RealServer]) -> None:

@@ -23,10 +23,9 @@ from jupyter_collab_ext.simulated.notebook_edits import CellContent, read_docume
 from notebook_sync.core.errors import CollabError
 from tests.support.matrix import MATRIX, Case, Outcome
 from tests.support.servers import RealServer
-from tests.support.site import Site, site
-from tests.support.waiting import always, lasting, wait_until
+from tests.support.site import Site
+from tests.support.waiting import always, wait_until
 
-PATH = "work.ipynb"
 PACE = 0.15
 TYPIST = Habits(**{name: getattr(TYPING_ONLY, name) for name in Habits.__slots__} | {"pace": PACE})
 BUILDER = Habits(pace=PACE, type_in_shared=8, type_in_own=20, insert_cell=20, delete_cell=10, move_cell=15)
@@ -106,7 +105,7 @@ class Trial:
 
     # --- the judgement ------------------------------------------------------------------------
 
-    async def survives(self, fault: Act, *, before: int = 6, after: int = 6) -> Outcome:
+    async def survives(self, fault: Act, *, before: int = 12, after: int = 6) -> Outcome:
         """Let people write, let ``fault`` happen while they do, and judge all copies as soon as it is
         over; then let them write on, and judge again. Raises AssertionError unless all is right."""
         async with self.typing():
@@ -154,7 +153,7 @@ class Trial:
                 joiner = await self.group.join(self.site.browser(number))
                 documents[f"fresh joiner at server {number}"] = joiner.doc
         expected = read_document(self.group.clients[0].doc)
-        file = self.site.root / PATH
+        file = self.site.root / self.group.path
         with contextlib.suppress(AssertionError):
             await wait_until(
                 lambda: read_notebook(json.loads(file.read_bytes())) == expected,
@@ -174,7 +173,7 @@ class Trial:
         async def right() -> bool:
             nonlocal found
             with contextlib.suppress(CollabError):
-                found = await server.replayed(PATH)
+                found = await server.replayed(self.group.path)
                 return read_document(found) == expected
             return False
 
@@ -184,24 +183,21 @@ class Trial:
 
 
 @asynccontextmanager
-async def on_trial(case: Case, *, arguments: tuple[str, ...] = (), cells: int = 6) -> AsyncIterator[Trial]:
-    """Servers, store and seven people, all in step; everything ends with the body."""
-    with site(case.servers, case.store, arguments) as place:
-        place.servers[0].write_notebook(PATH, cells)
-        browsers = [place.browser(place.server_of(number)) for number in range(7)]
-        probe = LatencyProbe()
-        people = Group(
-            browsers,
-            PATH,
-            seed=len(case.name) + case.servers,
-            habits=PEOPLE,
-            wants=("stored", "status"),
-            on_remote=probe.document_changed,
-            on_key=probe.key_pressed,
-        )
-        async with people as group:
-            await group.until_synced()
-            yield Trial(case, place, group, probe)
-
-
-__all__ = ["PATH", "Trial", "lasting", "on_trial"]
+async def on_trial(case: Case, place: Site, *, cells: int = 6) -> AsyncIterator[Trial]:
+    """Seven people in a new notebook at ``place``, all in step; they leave with the body."""
+    path = f"{case.name.replace(' ', '-')}.ipynb"
+    place.servers[0].write_notebook(path, cells)
+    browsers = [place.browser(place.server_of(number)) for number in range(7)]
+    probe = LatencyProbe()
+    people = Group(
+        browsers,
+        path,
+        seed=len(case.name) + case.servers,
+        habits=PEOPLE,
+        wants=("stored", "status"),
+        on_remote=probe.document_changed,
+        on_key=probe.key_pressed,
+    )
+    async with people as group:
+        await group.until_synced()
+        yield Trial(case, place, group, probe)
