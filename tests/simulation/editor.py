@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.oracle import TOKEN
-
 if TYPE_CHECKING:
     from tests.simulation.engine_world import World
 
@@ -54,9 +52,8 @@ def _insert(world: World, cells: list[Cell]) -> None:
 
 def _delete(world: World, cells: list[Cell]) -> None:
     index = world.rng.randrange(len(cells))
-    seen = TOKEN.findall("".join(cells[index]["source"]))
-    world.oracle.seen_by_deleter.update(seen)
-    del cells[index]
+    gone = cells.pop(index)
+    world.oracle.deletes_in_file(str(gone["metadata"].get("number")), "".join(gone["source"]))
 
 
 def _type(world: World, cell: Cell) -> None:

@@ -111,6 +111,8 @@ class World:
         self.tabs = [Tab(self, f"p{number}", role) for number, role in enumerate(ROLES)]
         self._kept: list[object] = []
         self.troubles: list[str] = []
+        self.healed = False
+        self._going_wrong: list[asyncio.Task[None]] = []
 
     # --- for everybody in it ------------------------------------------------------------------
 
@@ -144,7 +146,7 @@ class World:
         """A story beside the others; one that fails is a violation."""
         task = self.loop.create_task(trouble(self))
         task.add_done_callback(self._told_end)
-        self.keep(task)
+        self._going_wrong.append(task)
 
     def _told_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
@@ -180,6 +182,8 @@ class World:
         for tab in self.tabs:
             if tab.socket is not None and tab.socket.server is server:
                 tab.socket.server_died()
+        if self.healed:  # it was stopping
+            self.at(0.1, server.start_again)
 
     def kept_versions(self, notices: list[str]) -> str:
         """What is in the versions that notices name."""
@@ -240,6 +244,9 @@ class World:
         """All that is wrong ends; everybody comes back."""
         store = self.store
         self.note("heal")
+        self.healed = True
+        for task in self._going_wrong:
+            task.cancel()
         if store.down:
             self.store_back(restarted=False)
         store.full = False

@@ -8,6 +8,7 @@ before the server had acknowledged it.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -49,6 +50,7 @@ class Token(Deed):
     """A piece of text; ``home`` is the number of the cell that it should be in."""
 
     home: str = ""
+    acknowledged_at: float = math.inf
 
 
 def cells_of(doc: Doc[Any]) -> Cells:
@@ -77,6 +79,8 @@ class Oracle:
     """Numbers of cells that were deleted, or moved and so exist anew under another number."""
     seen_by_deleter: set[str] = field(default_factory=set)
     """Tokens that another program saw in a cell which it deleted in the file."""
+    deleted_in_file: dict[str, float] = field(default_factory=dict)
+    """When it did that, by the cell's number: what is typed into the cell meanwhile may go with it."""
     notices: list[str] = field(default_factory=list)
     _numbers: int = 0
 
@@ -96,8 +100,20 @@ class Oracle:
     def token_in_file(self, home: str) -> Token:
         """A new token that another program writes into the file: safe from then on."""
         token = self.token("file", home)
-        token.acknowledged = "file"
+        self.acknowledge([token], "file")
         return token
+
+    def deletes_in_file(self, number: str, source: str) -> None:
+        """Another program deletes a cell, and sees what is in the file."""
+        self.seen_by_deleter.update(TOKEN.findall(source))
+        self.deleted_in_file.setdefault(number, self.world.loop.time())
+
+    def acknowledge(self, deeds: Iterable[Deed], level: str) -> None:
+        """Their people are told that these are safe."""
+        for deed in deeds:
+            deed.acknowledged = level
+            if isinstance(deed, Token):
+                deed.acknowledged_at = min(deed.acknowledged_at, self.world.loop.time())
 
     def tokens_in(self, source: str) -> list[Token]:
         """The tokens that somebody sees in a cell."""
@@ -189,7 +205,9 @@ class Oracle:
                 raise Violation(f"{cells} is back, though {deed.by} {deed.text}")
 
     def _excused(self, token: Token) -> bool:
-        return token.void or token.home in self.taken or token.text in self.seen_by_deleter
+        gone_with_cell = token.acknowledged_at > self.deleted_in_file.get(token.home, math.inf)
+        seen = token.text in self.seen_by_deleter
+        return token.void or token.home in self.taken or seen or gone_with_cell
 
     def _told(self, token: Token) -> str:
         level = token.acknowledged

@@ -347,8 +347,7 @@ class Tab:
             number, deeds = self._unacknowledged.popleft()
             if number in refused:
                 continue
-            for deed in deeds:
-                deed.acknowledged = level
+            self.world.oracle.acknowledge(deeds, level)
         self._deeds = [deed for deed in self._deeds if deed.acknowledged is None]
 
     @property
