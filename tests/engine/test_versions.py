@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from pycrdt import Array
+from pycrdt import Array, Map, Text
 
 from notebook_sync.adapters import codec_worker
 from notebook_sync.adapters.local_files import LocalFiles
@@ -24,7 +24,7 @@ from notebook_sync.core.errors import LocalDiskFailed
 from notebook_sync.core.ids import NOTEBOOK, DocumentKey, NodeId, UserId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member, Role
-from notebook_sync.engine.versions import clock_time
+from notebook_sync.engine.meanwhile import clock_time
 from notebook_sync.ports import Version
 from tests.support.tabs import Tab
 from tests.support.waiting import wait_until
@@ -50,9 +50,10 @@ async def running(
     folder: Path, told: list[Told] | None = None, limits: Limits = LIMITS, state: str = "state"
 ) -> AsyncIterator[NotebookSync]:
     settings = SyncSettings(state_dir=folder / state, root_dir=folder / "root", limits=limits)
+    hear = told if told is not None else list[Told]()
     async with (
         LocalFiles(settings.root_dir, limits) as files,
-        NotebookSync(settings, files, [].append if told is None else told.append) as sync,
+        NotebookSync(settings, files, hear.append) as sync,
     ):
         yield sync
 
@@ -230,7 +231,7 @@ async def test_nothing_that_is_typed_during_restores_is_lost_or_doubled(folder: 
         moments: list[float] = []
         for _ in range(4):
             typed = len(words)
-            await wait_until(lambda typed=typed: len(words) > typed + 20)  # type: ignore[misc]  # a default
+            await wait_until(lambda typed=typed: len(words) > typed + 20)
             before = restored(await sync.versions.restore(KEY, version.id, ANNA))
             moments.append(time.monotonic())
             texts.append((await sources_of(sync, before))[0])
@@ -258,6 +259,72 @@ async def test_two_people_who_restore_the_same_at_once_bring_it_back_once(folder
         done = [outcome for outcome in outcomes if isinstance(outcome, Restored) and outcome.before]
         assert len(done) == 1
         await wait_until(lambda: tab.cells() == ["a = 1", "b = 2", "c = 3"])
+
+
+class SlowTab(Tab):
+    """Somebody whom messages reach late."""
+
+    late = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[bytes] = []
+
+    def write(self, frame: bytes) -> None:
+        if self.late:
+            self.waiting.append(frame)
+        else:
+            super().write(frame)
+
+    def catch_up(self) -> None:
+        self.late = False
+        for frame in self.waiting:
+            super().write(frame)
+        self.waiting.clear()
+
+
+def add_cell(tab: Tab, source: str) -> Text:
+    cells = tab.doc.get("cells", type=Array)
+    cells.append(Map({"cell_type": "code", "id": "late", "metadata": Map(), "source": Text(source)}))
+    text: Text = cells[-1]["source"]
+    return text
+
+
+@pytest.mark.parametrize("typed_into", ["a cell that stays", "a cell that goes"])
+async def test_what_is_typed_where_the_restore_is_not_seen_yet_is_in_the_document_or_in_a_version(
+    folder: Path, typed_into: str
+) -> None:
+    limits, told = dataclasses.replace(LIMITS, restore_settle=0.5), list[Told]()
+    async with running(folder, told, limits) as sync:
+        slow = SlowTab()
+        slow.join(sync)
+        await wait_until(lambda: slow.synced)
+        version = await first_version(sync)
+        text = add_cell(slow, "mine")
+        slow.type(" + nonsense")
+        await wait_until(lambda: sync.rooms()[0].stored)
+        slow.late = True
+        before = restored(await sync.versions.restore(KEY, version.id, ANNA))
+        if typed_into == "a cell that goes":
+            text += " <word>"
+        else:
+            slow.type(" <word>")
+        slow.catch_up()
+        await wait_until(lambda: slow.cells()[1:] == ["b = 2", "c = 3"])
+        if typed_into == "a cell that stays":
+            assert slow.cells()[0].replace("<word>", "").split() == ["a", "=", "1"]
+            assert "<word>" in slow.cells()[0]
+            await wait_until(
+                lambda: not [1 for task in asyncio.all_tasks() if "restore of" in task.get_name()]
+            )
+            assert await sync.versions.list(KEY) == (before, version)
+            return
+        await wait_until(lambda: is_true(lambda: sync.versions.list(KEY), lambda kept: len(kept) == 3))
+        kept = (await sync.versions.list(KEY))[0]
+        assert kept.reason == "merge"
+        assert (await sources_of(sync, kept))[-1] == "mine <word>"
+        (notice,) = [event.message for event in told if "took away" in event.message]
+        assert "(late)" in notice
 
 
 async def test_while_another_server_restores_nothing_is_changed(folder: Path) -> None:
@@ -295,7 +362,7 @@ async def test_without_a_place_for_the_content_before_nothing_is_restored(folder
 
 def notebook(*sources: str) -> bytes:
     cells = [nbformat.v4.new_code_cell(source, id=source[0]) for source in sources]
-    return nbformat.writes(nbformat.v4.new_notebook(cells=cells)).encode()
+    return str(nbformat.writes(nbformat.v4.new_notebook(cells=cells))).encode()
 
 
 BASE = codec_worker.slim(NOTEBOOK, notebook("a = 1", "b = 2", "c = 3"))

@@ -106,6 +106,8 @@ class Limits:
     torn_most: float = 30.0
     """How long a file may change without ever being readable before it counts as broken."""
     torn_poll: float = 0.5
+    text_view_idle: float = 1.0
+    """How long nobody may have typed in a text view of a notebook before its text is taken."""
     shrink_share: float = 0.5
     """If another program leaves less than this of a document's cells or bytes, its content is kept first."""
     shrink_cells: int = 4
@@ -177,6 +179,8 @@ class Limits:
     version_age: float = 30 * 24 * 3600.0
     restore_wait: float = 10.0
     """How long a restore may take to reach the store before its lease is left to expire."""
+    restore_settle: float = 5.0
+    """How long after a restore people may still type into what it took away; that is kept as a version."""
     put_bases: int = 256
     """How many contents that people last read or wrote are remembered as bases for a later PUT."""
     put_base_bytes: int = 64 * MIB

@@ -33,7 +33,7 @@ from notebook_sync.core.effects import (
     Send,
 )
 from notebook_sync.core.errors import ProtocolError
-from notebook_sync.core.ids import ClientId, ConnectionId, Lineage, NodeId
+from notebook_sync.core.ids import ClientId, ConnectionId, Generation, Lineage, NodeId
 from notebook_sync.core.lifecycle import DocumentState, Lifecycle
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.people import LOCAL, People
@@ -155,6 +155,12 @@ class Room:
     def seq(self) -> int:
         """The last log entry up to which this node has everything."""
         return self._document.log.seq
+
+    @property
+    def place(self) -> tuple[Generation, int, bytes] | None:
+        """Generation, number and chain value of that entry; None while no log is followed."""
+        log = self._document.log
+        return None if log.generation is None else (log.generation, log.seq, log.chain)
 
     # --- the one way in -----------------------------------------------------------------------
 

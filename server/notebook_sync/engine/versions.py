@@ -19,9 +19,10 @@ from notebook_sync.core.errors import CollabError, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey
 from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.core.roles import Member
+from notebook_sync.engine.meanwhile import Aftercare, Before, clock_time, named
 from notebook_sync.engine.registry import Registry
 from notebook_sync.engine.runner import RoomRunner, Told, Workshop
-from notebook_sync.ports import LeaseGranted, Version, VersionStore
+from notebook_sync.ports import Cursor, LeaseGranted, Version, VersionStore
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Versions:
         self._store = store
         self._tell = tell
         self._now = now
+        self._aftercare = Aftercare(workshop, store, tell)
         self._kept: WeakKeyDictionary[RoomRunner, _Kept] = WeakKeyDictionary()
         self._locks: WeakKeyDictionary[RoomRunner, asyncio.Lock] = WeakKeyDictionary()
 
@@ -246,7 +248,7 @@ class Versions:
     ) -> Restored | NotRestored:
         codec, kind = self._workshop.saver.codec, runner.key.kind
         # One state for both: what is kept is exactly what the edits are made against.
-        state = runner.room.replica.diff()
+        place, state = runner.room.place, runner.room.replica.diff()
         rendered = await codec.render(kind, state)
         merged = await codec.merge(kind, state, rendered.slim if base is None else base, data)
         if merged.update is None and merged.loser is None:
@@ -257,10 +259,11 @@ class Versions:
         if merged.loser is not None:
             where = f"what was not taken: {', '.join(merged.conflicts)}"
             loser = await self._store.add(document, path, merged.loser, reason="merge", by=by, note=where)
-        if runner.closed.done():
+        if runner.closed.done() or place is None:
             return NotRestored("the document was closed meanwhile, nothing was changed; try again")
         if merged.update is not None:
-            runner.edit(merged.update)
+            edit = runner.edit(merged.update)
+            self._aftercare.begin(runner, Before(state, Cursor(*place), rendered.data, edit))
         return Restored(before, loser)
 
 
@@ -283,16 +286,7 @@ def _put_sentence(by: Member, base: bytes | None, outcome: Restored) -> str:
         return f"{_name(by)} saved a whole content over this document; the state before is kept as a version"
     if outcome.loser is None:
         return f"what {_name(by)} saved from elsewhere was merged in; the state before is kept as a version"
-    when = clock_time(outcome.loser.at, outcome.loser.at)
     return (
         f"what {_name(by)} saved from elsewhere was merged in; where it met other people's work that stayed "
-        f"({outcome.loser.note}), and theirs is kept as the version of {when}"
+        f"({outcome.loser.note}), and the rest is kept as {named(outcome.loser)}"
     )
-
-
-def clock_time(at: float, now: float) -> str:
-    """A moment (seconds since 1970) as people say it, in this server's time zone: with the day if it is
-    not that of ``now``."""
-    then, today = time.localtime(at), time.localtime(now)
-    same_day = then[:3] == today[:3]
-    return time.strftime("%H:%M" if same_day else "%Y-%m-%d %H:%M", then)
