@@ -315,6 +315,7 @@ async def test_a_server_lives_until_its_process_ends(root: Path) -> None:
             process.kill()
             rest, _ = await process.communicate()
             await life.open()
+            await life.keep()
             assert set(rest.decode().split()) <= life.words
             there = {path.name.split(".")[0] for path in root.glob("*/*.snapshot")}
             assert "f" * 16 not in there

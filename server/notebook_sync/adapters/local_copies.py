@@ -56,6 +56,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 FORGOTTEN = ".forgotten"
 
+_NONE: frozenset[Path] = frozenset()
 _READS = 5
 """How often a document is looked up anew because it was forgotten or got a new lineage meanwhile."""
 
@@ -69,8 +70,9 @@ class FileLocalCopies:
         node: this run of this server; never one that was used before (rule 14).
         limits: ``local_*``.
 
-    What ``find`` returned counts as part of any state that ``keep`` is given later: whoever opens a
-    document merges it first. Positions of one opening of a document rise; a lower one begins the next.
+    Whoever opens a document merges what ``find`` returned. So it counts as part of the states that ``keep``
+    is given later, from the second one on, for the first may have been made before. Positions of one
+    opening of a document rise; a lower one begins the next.
     """
 
     def __init__(self, directory: Path, node: NodeId, limits: Limits) -> None:
@@ -80,6 +82,8 @@ class FileLocalCopies:
         self._index = LocalIndex(directory)
         self._writer = JournalWriter(node, limits.local_queue_bytes)
         self._returned: dict[Path, frozenset[Path]] = {}
+        """Files that ``find`` returned since the last ``keep``, by folder; and before it:"""
+        self._settled: dict[Path, frozenset[Path]] = {}
         self._lock: int | None = None
         self._stamping = threading.Lock()
         self._last_stamp = 0
@@ -128,22 +132,25 @@ class FileLocalCopies:
     async def keep(self, head: LocalHead, state: bytes, upto: int) -> None:
         """See ``ports.LocalCopies``."""
         folder = self._folder(head.document, head.lineage)
-        returned = self._returned.get(folder, frozenset())
+        settled, fresh = self._settled.get(folder, _NONE), self._returned.pop(folder, _NONE)
         sealed = self._writer.seal(folder)
 
         def work() -> None:
             sealed.result()
             self._begin()
             self._write_snapshot(folder, head, state)
-            covered = self._writer.take_covered(folder, upto, returned).result()
+            covered = self._writer.take_covered(folder, upto, settled).result()
             own = f"{self._node}."
-            for path in (*covered, *(path for path in returned if not path.name.startswith(own))):
+            for path in (*covered, *(path for path in settled if not path.name.startswith(own))):
                 remove(path)
             remove(folder / (self._node + NAME))
 
-        await self._in(self._snapshots, folder, work)
-        if self._returned.get(folder) is returned:
-            self._returned.pop(folder, None)
+        try:
+            await self._in(self._snapshots, folder, work)
+        except BaseException:
+            self._returned[folder] = self._returned.get(folder, _NONE) | fresh
+            raise
+        self._settled[folder] = fresh
 
     async def record(
         self, document: DocumentId, lineage: Lineage, records: Sequence[tuple[int, bytes]]
@@ -213,7 +220,7 @@ class FileLocalCopies:
             read = read_copies(self._root, kept.folder, self._node)
             now = self._index.of(document)
             if now is not None and now.folder == kept.folder:
-                self._returned[kept.folder] = self._returned.get(kept.folder, frozenset()) | read.final
+                self._returned[kept.folder] = self._returned.get(kept.folder, _NONE) | read.final
                 head = replace(now.head, cursor=read.cursor)
                 return LocalCopy(head, read.updates, tuple(read.damaged))
         return None
@@ -235,6 +242,7 @@ class FileLocalCopies:
         for folder in self._index.folders(document):
             self._writer.drop(folder).result()
             self._returned.pop(folder, None)
+            self._settled.pop(folder, None)
             aside = folder.with_name(f"{folder.name}.{self._stamp()}{FORGOTTEN}")
             with contextlib.suppress(FileNotFoundError):  # another server forgot it at this moment
                 os.replace(folder, aside)  # in one step: half a document must not be found

@@ -117,14 +117,22 @@ def _last(servers: dict[NodeId, _Files]) -> tuple[int, LocalHead]:
     return files[0].stamp, replace(files[0].head, cursor=cursor)
 
 
+@dataclass(slots=True)
+class _Returned:
+    """What ``find`` returned to a server: its own records, and all of servers that had ended."""
+
+    records: set[_Record] = field(default_factory=set)
+    servers: set[NodeId] = field(default_factory=set)
+
+
 class MemoryLocalCopies:
     """See ``ports.LocalCopies``; the same rules as ``FileLocalCopies`` on a ``MemoryDisk``."""
 
     def __init__(self, disk: MemoryDisk, node: NodeId) -> None:
         self._disk = disk
         self._node = node
-        self._returned: set[_Record] = set()
-        self._returned_servers: dict[tuple[DocumentId, Lineage], set[NodeId]] = {}
+        self._returned: dict[tuple[DocumentId, Lineage], _Returned] = {}
+        self._settled: dict[tuple[DocumentId, Lineage], _Returned] = {}
 
     async def __aenter__(self) -> MemoryLocalCopies:
         """Begin: others see that this server lives."""
@@ -140,8 +148,9 @@ class MemoryLocalCopies:
     async def keep(self, head: LocalHead, state: bytes, upto: int) -> None:
         """See ``ports.LocalCopies``."""
         place = head.document, head.lineage
-        superfluous, gone = set(self._returned), set(self._returned_servers.get(place, ()))
+        settled, fresh = self._settled.get(place, _Returned()), self._returned.get(place, _Returned())
         self._disk.check()
+        self._returned[place] = _Returned()
         await self._disk.flush()
         if self._node not in self._disk.live:
             raise LocalDiskFailed("memory: power was lost (on purpose)")
@@ -149,13 +158,14 @@ class MemoryLocalCopies:
         own = servers.get(self._node)
         stay: list[_Record] = []
         for record in own.journal if own is not None else ():
-            if record.position <= upto or (record.earlier and record in superfluous):
+            if record.position <= upto or (record.earlier and record in settled.records):
                 record.flushed = True  # the snapshot has it
             else:
                 stay.append(record)
         servers[self._node] = _Files(head, state, self._disk.stamp(), stay)
-        for node in gone:
+        for node in settled.servers:
             servers.pop(node, None)
+        self._settled[place] = fresh
         self._disk.answer()
 
     async def record(
@@ -198,9 +208,10 @@ class MemoryLocalCopies:
             return None
         head = _last(servers)[1]
         ended = {node for node in servers if node != self._node and node not in self._disk.live}
-        self._returned_servers.setdefault((document, head.lineage), set()).update(ended)
+        returned = self._returned.setdefault((document, head.lineage), _Returned())
+        returned.servers |= ended
         own = servers.get(self._node)
-        self._returned.update(own.journal if own is not None else ())
+        returned.records.update(own.journal if own is not None else ())
         snapshots = tuple(files.state for _, files in sorted(servers.items()) if files.state)
         journals = (record.update for _, files in sorted(servers.items()) for record in files.journal)
         return LocalCopy(head, (*snapshots, *journals))
