@@ -37,14 +37,14 @@ class Recovery:
 
     async def remaining(self) -> float:
         """Seconds for which no document may be founded from its file; what this server has of the store's
-        documents was given back when this returns. Raises ``StoreUnavailable``."""
+        documents was given back when this returns, or is being given back. Raises ``StoreUnavailable``."""
         attendance = await self._store.attend()
         store = (attendance.incarnation, attendance.run_id)
-        if store != self._known:
+        # A room that is opened to give its copy back may ask this too: it must not wait for itself.
+        if store != self._known and not self._busy.locked():
             async with self._busy:
-                if store != self._known:
-                    await self._give_all_back()
-                    self._known = store
+                await self._give_all_back()
+                self._known = store
             attendance = await self._store.attend()
         return attendance.recovering
 
