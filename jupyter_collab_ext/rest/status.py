@@ -55,6 +55,7 @@ def _room(status: RoomStatus) -> dict[str, Any]:
         "stored": status.stored,
         "stored_where": status.stored_where,
         "saved": status.saved,
+        "file_trouble": status.file_trouble,
         "seq": status.seq,
         "people": [{"username": member.user, "role": str(member.role)} for member in status.people],
     }

@@ -115,9 +115,9 @@ class Checkpointer:
         lease = await saver.leases.acquire(self.document, self._purpose, saver.node, limits.lease_ttl)
         rendered = await saver.codec.render(self.subject.kind, checkpoint.state)
         content = await saver.files.read(self.path)
-        if not isinstance(lease, LeaseGranted):
-            return self._elsewhere(checkpoint, rendered, content)
         record = await saver.ledger.record(self.document, saver.folder)
+        if not isinstance(lease, LeaseGranted):
+            return self._elsewhere(checkpoint, rendered, content, record)
         if (event := await self._outside.take_late(checkpoint, rendered, record)) is not None:
             return event
         for _ in range(WRITE_TRIES):
@@ -127,9 +127,11 @@ class Checkpointer:
             content = outcome
         return ev.CheckpointDeferred()
 
-    def _elsewhere(self, checkpoint: Checkpoint, rendered: Rendered, content: FileContent) -> ev.Event:
+    def _elsewhere(
+        self, checkpoint: Checkpoint, rendered: Rendered, content: FileContent, record: FileRecord
+    ) -> ev.Event:
         """Another node writes the file: wait until it holds what this one has, or the lease is free."""
-        if content.digest == rendered.digest:
+        if content.digest == rendered.digest or _in_other_form(content, rendered, record):
             self.stamp = content.stamp
             return ev.Checkpointed(checkpoint.position, content.digest)
         return ev.CheckpointDeferred(self._saver.limits.lease_wait)
@@ -148,9 +150,11 @@ class Checkpointer:
             if event is not None:
                 return event
             record = await self._saver.ledger.record(self.document, self._saver.folder)
-        if record.digest == content.digest and record.base == rendered.slim:
-            # The same content in another form (order of keys, indentation), as a program wrote it:
-            # nobody edited it, so nobody should find it rewritten for having been looked at.
+        elif _is_newer(content, record, checkpoint):
+            # Another node of ours wrote it with entries of the log that this one has not yet (rule 4).
+            return ev.CheckpointDeferred(self._saver.limits.gap_patience, behind=True)
+        if _in_other_form(content, rendered, record):
+            # Nobody edited it, so nobody should find it rewritten for having been looked at.
             self.stamp = content.stamp
             return ev.Checkpointed(checkpoint.position, content.digest)
         if rendered.untouched and content.data.strip():
@@ -189,3 +193,19 @@ class Checkpointer:
         if outcome.content is None:
             raise FileMissing(self.path, "it was deleted")
         return outcome.content
+
+
+def _in_other_form(content: FileContent, rendered: Rendered, record: FileRecord) -> bool:
+    """Whether the file says what the document does, with other order of keys or indentation, as a program
+    wrote it."""
+    return record.digest == content.digest and record.base == rendered.slim
+
+
+def _is_newer(content: FileContent, record: FileRecord, checkpoint: Checkpoint) -> bool:
+    """Whether a node wrote this file from a document that had more of the log than the checkpoint has."""
+    return any(
+        intent.digest == content.digest
+        and intent.generation == checkpoint.generation
+        and intent.seq > checkpoint.seq
+        for intent in record.intents
+    )

@@ -159,10 +159,10 @@ class OutsideEdits:
 
     async def _give_up(self, content: FileContent, why: str) -> None:
         """The file stays broken: it is written anew from the document, and what is in it is kept."""
-        self._torn = None
         kept = "it was empty"
         if content.data.strip():
             kept = f"what it wrote is kept as {await self._keep(content.data, 'merge', why)}"
+        self._torn = None
         self._say(
             "warning",
             f"{self.subject.path} was left unreadable by another program ({why}); {kept}, "
