@@ -1,20 +1,20 @@
-"""A document on this node: its copy, and its place in the store's log.
+"""A document on this node: its content, and its place in the store's log.
 
-Keeps the two in step: what is applied here goes to the log, what is in the log is applied here, what
-is missing is asked for, from the store first and from clients then. Where the log turns out to be
-another one than before (lost, rolled back), both histories of the one lineage are merged; two
-lineages never are (P2).
+Keeps the two in step: what is applied here goes to the log and to this disk, what is in the log is
+applied here, what is missing is asked for, from the store first and from clients then. Where the log
+turns out to be another one than before (lost, rolled back), both histories of the one lineage are
+merged; two lineages never are (P2).
 """
 
 from __future__ import annotations
 
-import enum
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from notebook_sync.core import events as ev
+from notebook_sync.core.content import Content, Taken
 from notebook_sync.core.effects import (
     Append,
     Compact,
@@ -28,28 +28,19 @@ from notebook_sync.core.effects import (
     Report,
     StateChanged,
 )
-from notebook_sync.core.errors import InvariantBroken, ProtocolError
+from notebook_sync.core.errors import InvariantBroken
+from notebook_sync.core.gap_repair import GapRepair
 from notebook_sync.core.ids import ConnectionId, NodeId
 from notebook_sync.core.journaling import Journaling
 from notebook_sync.core.lifecycle import DocumentState, Lifecycle
 from notebook_sync.core.limits import Limits
-from notebook_sync.core.narrow_ids import NarrowIds
 from notebook_sync.core.people import People
-from notebook_sync.core.replica import DamagedReplica, Replica, merge
-from notebook_sync.core.state_vector import decode_state_vector
-from notebook_sync.core.update import Clocks, UpdateSummary, decode
+from notebook_sync.core.replica import Replica
+from notebook_sync.core.tail import Tail
+from notebook_sync.core.update import UpdateSummary
 from notebook_sync.core.update_log import UpdateLog
 
 EMPTY_UPDATE = b"\x00\x00"
-
-
-class Taken(enum.Enum):
-    """What became of an update."""
-
-    CHANGED = "changed"  # applied, passed on, on its way to the log
-    PARKED = "parked"  # as CHANGED, but nobody sees it until what it builds on has come
-    KNOWN = "known"  # it brought nothing
-    BROKEN = "broken"  # it could not be applied, and the replica is being rebuilt
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,53 +66,52 @@ class Document:
         self._lifecycle = lifecycle
         self._people = people
         self._out = out
-        self.replica = self._new_replica()
+        self.content = Content(config.limits, self._new_replica, lambda text: out.append(Report(text)))
         self.log = UpdateLog(config.limits, config.batch_numbers)
         self.journal = Journaling(config.limits)
         self.provisional = False
         """Opened without the store, which may turn out to have another history for this path (rule 9)."""
         self.reason = ""
         """Why the document is in its state, for people."""
-        self._clocks = Clocks()
-        self._narrow = NarrowIds()
-        self._gapped: list[bytes] = []
+        self._gap = GapRepair(config.limits)
+        self._tail = Tail(config.limits)
         self._held_back: deque[tuple[int, bytes]] = deque()
         self._append_failures = 0
-        self._damaged = False
         self._loading = False
         self._fetching = False
-        self._compacting = False
-        self._since_snapshot = 0
-        self._since_snapshot_bytes = 0
+        self._founding = False
         self._retry_append_at: float | None = None
         self._fetch_at: float | None = None
-        self._repair_at: float | None = None
-        self._repairs = 0
-        self._gap_since: float | None = None
-        self._given_up: tuple[tuple[int, int, int], ...] = ()
         self._sweep_at: float | None = None
 
     def _new_replica(self) -> Replica:
         return Replica(self._config.new_client_id(), self._config.on_server_edit)
 
+    @property
+    def replica(self) -> Replica:
+        """This node's copy; another one after it was damaged."""
+        return self.content.replica
+
     # --- updates in ---------------------------------------------------------------------------
-
-    def would_add(self, summary: UpdateSummary) -> list[int]:
-        """The client ids of which the update brings structs that are new here."""
-        return list(self._clocks.would_add(summary))
-
-    def doubles(self, new_clients: list[int]) -> bool:
-        """Whether this is the document's own content, come back under misread client ids."""
-        if not self._narrow.suspect(new_clients):
-            return False  # as nearly always: the look at all clocks is not for every key
-        known = decode_state_vector(self._clocks.state_vector())
-        return self._narrow.suspect(client for client in new_clients if client not in known)
 
     def take(self, update: bytes, summary: UpdateSummary, source: ConnectionId | None, now: float) -> Taken:
         """An update from a client or the file: apply, pass on the bytes as they came, log them (rule 1)."""
         taken = self._apply(update, summary, source, now)
         if taken in (Taken.CHANGED, Taken.PARKED):
             self._submit(update)
+        return taken
+
+    def _apply(self, update: bytes, summary: UpdateSummary, source: ConnectionId | None, now: float) -> Taken:
+        taken = self.content.take(update, summary)
+        if taken is Taken.BROKEN:
+            self.load_again("an update was half applied")
+            return taken
+        if not self.content.whole:
+            self._gap.found(now)
+        if taken is not Taken.KNOWN:
+            self._people.pass_on(update, besides=source)
+            for waited in self.content.unparked():
+                self._people.pass_on(waited)
         return taken
 
     def _submit(self, update: bytes) -> int:
@@ -135,39 +125,9 @@ class Document:
             self._ask_load()
         return position
 
-    def _apply(self, update: bytes, summary: UpdateSummary, source: ConnectionId | None, now: float) -> Taken:
-        try:
-            changed = self.replica.apply(update)
-        except DamagedReplica as error:
-            self._damaged = True
-            self.load_again(f"an update was half applied: {error}")
-            return Taken.BROKEN
-        added = self._clocks.add(summary)
-        self._narrow.know(summary.structs)
-        if not self.whole:
-            # Also what has all it builds on may be parked with what it builds on.
-            if len(self._gapped) < self._limits.gapped_updates:
-                self._gapped.append(update)
-            if self._repair_at is None:
-                self._repair_at = now
-        if not (changed or added.new or added.gap):
-            return Taken.KNOWN
-        self._people.pass_on(update, besides=source)
-        if self._gapped and self.whole:
-            self._unpark()
-        return Taken.PARKED if added.gap else Taken.CHANGED
-
-    def _unpark(self) -> None:
-        """The last missing update has come. yrs looks through what it parked only once for each update
-        that it applies, so here and at clients built on it some can stay parked: apply it all again."""
-        self.replica.unpark(self._gapped)
-        for update in self._gapped:
-            self._people.pass_on(update)
-        self._gapped.clear()
-
     def edited_here(self, update: bytes) -> None:
         """Made in this replica already: log it, and show it once it is stored (rule 14)."""
-        self._clocks.add(decode(update, self._limits))
+        self.content.made_here(update)
         self._held_back.append((self._submit(update), update))
 
     def write_state(self, values: dict[str, object]) -> None:
@@ -177,28 +137,9 @@ class Document:
             self.edited_here(update)
 
     @property
-    def whole(self) -> bool:
-        """Whether no update is missing, so that this copy is what everybody sees (rule 1).
-
-        What nobody could give for long, because it is lost or was never there, does not count: else one
-        bad reference would keep the document from being saved for ever.
-        """
-        return not self._clocks.has_gap or self._clocks.missing() == self._given_up
-
-    @property
     def savable_at(self) -> float:
-        """When the file may be written: at once if the document is whole, else when what is missing has
-        not come for a while. What it shows is what people see meanwhile, and when the rest comes the
-        file is written again; but one bad reference of one client must not keep everybody's work from it.
-        """
-        if self.whole:
-            return -math.inf
-        return math.inf if self._gap_since is None else self._gap_since + self._limits.gap_save_patience
-
-    @property
-    def gapped(self) -> list[bytes]:
-        """Updates whose predecessors are missing; a replica leaves them out of its diffs."""
-        return self._gapped if self._clocks.has_gap else []
+        """When the file may be written: at once if nothing is missing, else after a while."""
+        return -math.inf if self.content.whole else self._gap.savable_at
 
     # --- the stored document ------------------------------------------------------------------
 
@@ -207,7 +148,7 @@ class Document:
         self._loading = False
         updates = [event.snapshot, *(u for entry in event.entries for u in entry.updates)]
         if self.log.lineage is None:
-            self._fill(updates)
+            self.content.fill(updates)
             self._sweep_at = now + self._limits.sweep_interval
             self.log.follow(event.lineage, event.generation, event.seq, event.chain)
             if event.local:
@@ -216,8 +157,10 @@ class Document:
             self._merge_histories(event, updates)
         # The subscription may have begun to be heard after the load.
         self.fetch_soon(now)
-        self._since_snapshot = len(event.entries)
-        self._since_snapshot_bytes = sum(len(u) for e in event.entries for u in e.updates)
+        self._tail.loaded([entry.updates for entry in event.entries])
+        self._in_the_store_again()
+
+    def _in_the_store_again(self) -> None:
         self.provisional = False
         self.journal.want_snapshot()
         self.move(DocumentState.LIVE, "")
@@ -226,15 +169,15 @@ class Document:
         """This disk's copy of the same lineage: what the store lacks, for it was set back, or this server
         ended before it got there, goes to the store (rule 15)."""
         before = self.replica.state_vector()
-        changed = self._merge_in(local)
+        changed = self.content.merge_in(local)
         if changed is None:
-            self._fill([*stored, *local])
-        if changed is not False or self.gapped:
-            self.log.submit(self.whole_state(before))
+            self.content.fill([*stored, *local])
+        if changed is not False or self.content.gapped:
+            self.log.submit(self.content.state(before))
 
     def opened_locally(self, event: ev.OpenedLocally, now: float) -> None:
         """Without the store, from this disk; what the store has is merged in when it is back (rule 9)."""
-        self._fill(list(event.updates))
+        self.content.fill(event.updates)
         self.log.begin(event.lineage)
         self.provisional = event.provisional
         self._sweep_at = now + self._limits.sweep_interval
@@ -242,70 +185,13 @@ class Document:
         self.move(DocumentState.DEGRADED, "the shared store is away")
         self._ask_load()
 
-    def whole_state(self, state_vector: bytes | None = None) -> bytes:
-        """All that this copy has beyond ``state_vector``, as one v1 update, parked updates included: a
-        replica leaves those out of its diffs (rule 6)."""
-        diff = self.replica.diff(state_vector)
-        return merge([diff, *self.gapped]) if self.gapped else diff
-
-    def _fill(self, updates: list[bytes]) -> None:
-        """A fresh replica from the store's bytes; a record that can't be applied is left out and reported."""
-        self._damaged = False
-        good = list(updates)
-        while not self._filled(good):
-            pass
-        self._count_clocks(good)
-
-    def _count_clocks(self, updates: list[bytes]) -> None:
-        """What is here and what is missing, from the updates themselves: a replica can't tell (rule 1).
-
-        Only a big update (a snapshot, mostly) is taken at the replica's word: reading it takes too long.
-        """
-        self._clocks = Clocks(limits=self._limits)
-        self._gapped.clear()
-        self._read_clocks(updates)
-        state_vector = self.replica.state_vector()
-        self._clocks.advance(state_vector)
-        self._narrow.know(decode_state_vector(state_vector))
-
-    def _read_clocks(self, updates: Sequence[bytes]) -> None:
-        for update in updates:
-            if len(update) > self._limits.decode_inline or (summary := self._summary(update)) is None:
-                continue
-            self._clocks.add(summary)
-            if not self.whole:
-                self._gapped.append(update)
-
-    def _summary(self, update: bytes) -> UpdateSummary | None:
-        """What is in a stored update; None, and a report, if it can't be read."""
-        try:
-            return decode(update, self._limits)
-        except ProtocolError as error:
-            self._out.append(Report(f"a stored update of {len(update)} bytes is left out: {error}"))
-            return None
-
-    def _filled(self, updates: list[bytes]) -> bool:
-        self.replica = self._new_replica()
-        for index, update in enumerate(updates):
-            try:
-                self.replica.apply(update)
-            except DamagedReplica as error:
-                self._out.append(Report(f"a stored update of {len(update)} bytes is left out: {error}"))
-                del updates[index]
-                return False
-        self.replica.unpark(updates)
-        return True
-
     def _merge_histories(self, event: ev.Opened, updates: list[bytes]) -> None:
         """The same lineage, from another incarnation of the log: merge both ways, lose neither."""
-        before = self.replica.state_vector()
-        if self._damaged or self._merge_in(event.local) is None:
-            self._fill([*updates, *event.local, *self.log.unstored()])
-        stored = self._new_replica()
-        stored.apply(*updates)
-        stored.unpark(updates)
-        missing = self.whole_state(stored.state_vector())
-        self._merge_in(updates)
+        content, before = self.content, self.replica.state_vector()
+        if content.damaged or content.merge_in(event.local) is None:
+            content.fill([*updates, *event.local, *self.log.unstored()])
+        missing = content.lacking(updates)
+        content.merge_in(updates)
         # A batch that failed meanwhile keeps its time to be sent again: nobody else would send it.
         set_back = self.log.generation is not None
         self.log.follow(event.lineage, event.generation, event.seq, event.chain)
@@ -323,38 +209,38 @@ class Document:
 
     def store_lost(self, local: tuple[bytes, ...]) -> None:
         """The store has nothing of this document any more: give it this copy's content, and what another
-        server left on this disk (rule 8)."""
+        server left on this disk (rule 8). A damaged copy has to be whole again first: clients are asked,
+        and it is founded when it has all of its first content (rule 10)."""
+        content, before = self.content, self.replica.state_vector()
+        damaged = content.damaged or content.merge_in(local) is None
+        if damaged:
+            content.fill([*local, *self.log.unstored()])
+        self._people.pass_on(self.replica.diff(before))
+        self._founding = True
+        if damaged and not self._covers_seed:
+            self._people.ask_editors(self.replica.state_vector())
+        else:
+            self._refound()
+
+    @property
+    def _covers_seed(self) -> bool:
+        return self.log.lineage is not None and self.replica.covers_seed(self.log.lineage)
+
+    def _refound(self) -> None:
         if self.log.lineage is None:
             raise InvariantBroken("a document is founded again only by a replica that has it")
-        before = self.replica.state_vector()
-        if self._damaged or self._merge_in(local) is None:
-            self._fill([*local, *self.log.unstored()])
-        self._people.pass_on(self.replica.diff(before))
-        self._out.append(Refound(self.log.lineage, self.whole_state(), self.log.applied))
-
-    def _merge_in(self, updates: Sequence[bytes]) -> bool | None:
-        """Take stored updates of this history in. Whether that changed anything; None if one could not be
-        applied, and the replica is damaged."""
-        try:
-            changed = self.replica.apply(*updates)
-            self.replica.unpark(updates)
-        except DamagedReplica:
-            return None
-        self._read_clocks(updates)
-        self._clocks.advance(self.replica.state_vector())
-        return changed
+        self._founding = False
+        self._out.append(Refound(self.log.lineage, self.content.state(), self.log.applied))
 
     def refounded(self, event: ev.Refounded) -> None:
         """The store has this replica's content again."""
         if self.log.lineage is None:
             raise InvariantBroken("a document is founded again only by a replica that has it")
         self._loading = False
-        self.provisional = False
         self.log.refounded(event.position)
         self.log.follow(self.log.lineage, event.generation, 0, bytes(8))
-        self.journal.want_snapshot()
         self._people.take_back(self._config.level, self.replica.state_vector())
-        self.move(DocumentState.LIVE, "")
+        self._in_the_store_again()
 
     def load_again(self, reason: str) -> None:
         """Get the stored document anew and merge; people go on meanwhile."""
@@ -386,7 +272,7 @@ class Document:
             return
         self._append_failures = 0
         self._retry_append_at = None
-        self._count(flight.updates)
+        self._tail.grew(flight.updates)
         if rolled_back:
             self.load_again("the store's log was rolled back")
         else:
@@ -414,7 +300,7 @@ class Document:
                 self.load_again("the store's log was rolled back")
                 break
             if self.log.seen(entry.seq, entry.chain) and entry.node != self._config.node:
-                self._count(entry.updates)
+                self._tail.grew(entry.updates)
                 if any([self._stored_update(update, now) for update in entry.updates]):
                     self._grew(sum(map(len, entry.updates)))
                     changed = True
@@ -422,13 +308,9 @@ class Document:
             self.fetch_soon(now)
         return changed
 
-    def _count(self, updates: tuple[bytes, ...]) -> None:
-        self._since_snapshot += 1
-        self._since_snapshot_bytes += sum(map(len, updates))
-
     def _stored_update(self, update: bytes, now: float) -> bool:
         """Another node's update: stored already, so it is applied and passed on, not logged again."""
-        summary = self._summary(update)
+        summary = self.content.summary(update)
         if summary is None:
             return False
         return self._apply(update, summary, None, now) in (Taken.CHANGED, Taken.PARKED)
@@ -457,9 +339,7 @@ class Document:
 
     def compacted(self, seq: int) -> None:
         """The log up to ``seq`` is in the snapshot."""
-        self._compacting = False
-        self._since_snapshot = max(0, self.log.seq - seq)
-        self._since_snapshot_bytes = 0
+        self._tail.folded(self.log.seq - seq)
 
     # --- what follows from where we are -------------------------------------------------------
 
@@ -490,7 +370,7 @@ class Document:
             return
         self.journal.tick(now)
         if self.journal.snapshot_due(now):
-            self.keep_copy(self.whole_state(), now)
+            self.keep_copy(self.content.state(), now)
         records = self.journal.next_records(now)
         if records:
             self._out.append(Record(self.log.lineage, records))
@@ -506,22 +386,19 @@ class Document:
         self._out.append(KeepCopy(self.log.lineage, state, self.log.applied, place))
 
     def _repair(self, now: float) -> None:
-        if self.whole:
-            self._repair_at, self._repairs, self._gap_since = None, 0, None
+        if self._founding and self._covers_seed:
+            self._refound()
+        if self.content.whole:
+            self._gap.closed()
             return
-        if self._gap_since is None:
-            self._gap_since = now
-        if self._repair_at is not None and now >= self._repair_at:
-            self._repair_at = now + self._limits.repair_interval
-            # pycrdt may have filled the gap from a snapshot whose parked structs it does not show.
-            self._clocks.advance(self.replica.state_vector())
-            self._repairs += 1
-            if not self.whole and self._repairs > self._limits.repairs:
-                self._given_up = self._clocks.missing()
-                self._out.append(Report(f"missing updates that nobody has: {self._given_up}"))
-            if not self.whole:
-                self._fetch_at = now
-                self._people.ask_editors(self.replica.state_vector())
+        if not self._gap.due(now):
+            return
+        self.content.look_again()
+        if self._gap.hopeless and not self.content.whole:
+            self.content.give_up()
+        if not self.content.whole:
+            self._fetch_at = now
+            self._people.ask_editors(self.replica.state_vector())
 
     def _fetch(self, now: float) -> None:
         if self._sweep_at is not None and now >= self._sweep_at:
@@ -536,12 +413,7 @@ class Document:
             self._out.append(FetchEntries(self.log.generation, self.log.seq, self.log.chain))
 
     def _compact(self) -> None:
-        long = (
-            self._since_snapshot > self._limits.compact_entries
-            or self._since_snapshot_bytes > self._limits.compact_bytes
-        )
-        if long and not self._compacting and self._lifecycle.state is DocumentState.LIVE:
-            self._compacting = True
+        if self._lifecycle.state is DocumentState.LIVE and self._tail.fold():
             self._out.append(Compact())
 
     def deadline(self) -> float | None:
@@ -550,7 +422,7 @@ class Document:
         moments = (
             None if rejoining else self._retry_append_at,
             self._fetch_at,
-            self._repair_at,
+            self._gap.deadline(),
             self._sweep_at,
             self.journal.deadline(),
         )

@@ -207,3 +207,8 @@ class Limits:
     """The same for a whole snapshot, and for reading what is kept."""
     local_close_timeout: float = 10.0
     """How long leaving waits for what is being written to this server's own disk."""
+    commons_remembered: int = 2_048
+    """Contents that a file and its document had in common earlier, by a short digest, on this server's own
+    disk: so far back it is known that a ledger was rolled back."""
+    start_patience: float = 30.0
+    """How long a server that starts waits for one that is writing files alone (see ``StateDirLock``)."""

@@ -20,7 +20,8 @@ from typing import assert_never
 from notebook_sync.core import events as ev
 from notebook_sync.core import wire
 from notebook_sync.core.connections import Connected
-from notebook_sync.core.document import EMPTY_UPDATE, Document, DocumentConfig, Taken
+from notebook_sync.core.content import Taken
+from notebook_sync.core.document import EMPTY_UPDATE, Document, DocumentConfig
 from notebook_sync.core.effects import (
     Checkpoint,
     Disconnect,
@@ -371,7 +372,7 @@ class Room:
             return
         self._out.append(Send(connection, wire.encode_sync_step2(diff)))
         # A gapped replica leaves parked updates out of its diff, so they follow as they came (rule 1).
-        for update in self._document.gapped:
+        for update in self._document.content.gapped:
             self._out.append(Send(connection, wire.encode_update(update), droppable=True))
 
     def _client_update(
@@ -394,8 +395,8 @@ class Room:
             reason = f"a sync message can't be read: {error}"
             self._out.append(Disconnect(connection, CLOSE_PROTOCOL, reason))
             return
-        new_clients = self._document.would_add(summary)
-        if self._document.doubles(new_clients):
+        new_clients = self._document.content.would_add(summary)
+        if self._document.content.doubles(new_clients):
             reason = "this client can't read client ids over 32 bits, and would double the content"
             self._out.append(Disconnect(connection, CLOSE_PROTOCOL, reason))
             return
@@ -564,7 +565,7 @@ class Room:
 
     def _lineage_ended(self) -> None:
         if self.lineage is not None:
-            state = self._document.whole_state()
+            state = self._document.content.state()
             self._out.append(Outlived(self.lineage, state, self._document.provisional))
         self._out.append(Report("the store holds another history of this document: it must be loaded anew"))
         for connection in self._people.connected:
@@ -591,7 +592,7 @@ class Room:
     def _tell_stored(self) -> None:
         """At the level of the store once both it and this disk have it, so that a store that is set back
         costs nothing (rule 15); while the store is away, at that of this disk."""
-        log, journal, whole = self._document.log, self._document.journal, self._document.whole
+        log, journal, whole = self._document.log, self._document.journal, self._document.content.whole
         if self.state is DocumentState.LIVE:
             durable = min(log.durable, journal.recorded) if journal.trusted else log.durable
             self._people.tell_stored(durable, self._config.level, whole=whole, applied=log.applied)
@@ -637,7 +638,7 @@ class Room:
         state = self.replica.diff()
         self._out.append(Checkpoint(log.applied, state, log.generation, log.seq, log.chain))
         self._document.journal.checkpoint(len(state))
-        if self._document.journal.snapshot_due(now) and not self._document.gapped:
+        if self._document.journal.snapshot_due(now) and not self._document.content.gapped:
             self._document.keep_copy(state, now)
 
     def _maybe_finish(self, now: float) -> None:

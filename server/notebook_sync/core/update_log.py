@@ -56,6 +56,8 @@ class UpdateLog:
         self.window_bytes = 0
         """Size of all updates that the store has not acknowledged."""
         self._doubted = False
+        self._dropped_to = 0
+        """Up to here updates may have been forgotten that the store lacks."""
 
     # --- which log ----------------------------------------------------------------------------
 
@@ -81,11 +83,12 @@ class UpdateLog:
             self.in_flight = None
 
     def refounded(self, position: int) -> None:
-        """The store was seeded with everything applied up to ``position``."""
+        """The store was seeded with everything applied up to ``position``. What was forgotten since then
+        keeps it in doubt."""
         self._requeue()
         while self._pending and self._pending[0].position <= position:
             self.window_bytes -= len(self._pending.popleft().update)
-        self._doubted = False
+        self._doubted = self._dropped_to > position
 
     # --- the window's bound -------------------------------------------------------------------
 
@@ -100,6 +103,7 @@ class UpdateLog:
         self._requeue()
         self._pending.clear()
         self.window_bytes = 0
+        self._dropped_to = self.applied
         self.doubt()
 
     def doubt(self) -> None:
@@ -115,6 +119,7 @@ class UpdateLog:
     def regained(self, missing: bytes | None) -> None:
         """It is known again: the store lacks ``missing``, which comes before all that waits."""
         self._doubted = False
+        self._dropped_to = 0
         if missing is not None:
             self._pending.appendleft(_Unstored(missing, 0))
             self.window_bytes += len(missing)
