@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, TypeVar
 
+import nbformat
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
@@ -131,8 +132,8 @@ def model(key: DocumentKey, version: Version, data: bytes) -> dict[str, Any]:
     notebook = key.kind.type == "notebook"
     try:
         text = data.decode()
-        content = json.loads(text) if notebook else text
-    except ValueError:
+        content = nbformat.reads(text, as_version=nbformat.NO_CONVERT) if notebook else text
+    except (ValueError, nbformat.ValidationError):
         raise web.HTTPError(500, f"the version {version.id} can't be shown as {key.kind}") from None
     when = described(version)["at"]
     return {

@@ -254,6 +254,7 @@ class NotebookSync:
 
     async def _close_rooms(self) -> None:
         await self._registry.close(self.settings.limits.shutdown_timeout)
+        await self.versions.close(self.settings.limits.restore_settle)
         self._lobby.close(1001, "the server is shutting down")
 
     async def __aexit__(

@@ -436,3 +436,23 @@ def test_moments_are_said_with_the_day_if_it_is_not_today() -> None:
     at = time.mktime((2026, 11, 24, 10, 32, 0, 0, 0, -1))
     assert clock_time(at, at + 600) == "10:32"
     assert clock_time(at, at + 86400) == "2026-11-24 10:32"
+
+
+async def test_a_server_that_ends_just_after_a_restore_keeps_what_was_typed_into_what_it_took_away(
+    folder: Path,
+) -> None:
+    async with running(folder) as sync:
+        slow = SlowTab()
+        slow.join(sync)
+        await wait_until(lambda: slow.synced)
+        version = await first_version(sync)
+        text = add_cell(slow, "mine")
+        await wait_until(lambda: sync.rooms()[0].stored)
+        slow.late = True
+        restored(await sync.versions.restore(KEY, version.id, ANNA))
+        text += " <word>"
+        await wait_until(lambda: sync.rooms()[0].stored)
+    async with running(folder) as sync:
+        kept = (await sync.versions.list(KEY))[0]
+        assert kept.reason == "merge"
+        assert (await sources_of(sync, kept))[-1] == "mine <word>"

@@ -47,10 +47,19 @@ class Aftercare:
         self._workshop = workshop
         self._versions = versions
         self._tell = tell
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, runner: RoomRunner, before: Before) -> None:
         """A restore was made: look after it once everybody has seen it."""
-        self._workshop.supervisor.spawn(self._look(runner, before), f"after a restore of {runner.key}")
+        task = self._workshop.supervisor.spawn(self._look(runner, before), f"after a restore of {runner.key}")
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def close(self, deadline: float) -> None:
+        """Wait, at most ``deadline`` seconds, for what is begun; the rooms are closed, so nobody types."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=deadline)
 
     async def _look(self, runner: RoomRunner, before: Before) -> None:
         limits, loop = self._workshop.limits, asyncio.get_running_loop()

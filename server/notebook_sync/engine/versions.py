@@ -98,6 +98,10 @@ class Versions:
         await runner.opened()
         await self._keep_scheduled(runner)
 
+    async def close(self, deadline: float) -> None:
+        """Finish what restores have begun, within ``deadline`` seconds; call when the rooms are closed."""
+        await self._aftercare.close(deadline)
+
     async def watch(self) -> None:
         """Keep what is due, for ever."""
         loop = asyncio.get_running_loop()
