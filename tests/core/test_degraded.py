@@ -239,6 +239,22 @@ def test_a_damaged_copy_of_a_lost_document_is_rebuilt_from_this_disk() -> None:
     assert "by a server that died" in text_of(refound.state)
 
 
+def test_a_window_that_is_dropped_while_the_store_is_given_a_lost_document_is_given_too() -> None:
+    world = RoomUnderTest(Limits(pending_window_bytes=100))
+    world.join(ANNA)
+    degraded(world)
+    world.tell(ev.HistoryChanged())
+    (refound,) = of(world.tell(ev.StoreLost(())), ef.Refound)
+    for number in range(30):
+        world.types(ANNA, text_update(f"w{number} ", client_id=600 + number))
+    effects = world.tell(ev.Refounded(OTHER_GENERATION, refound.position))
+    assert not world.room.stored
+    assert of(effects, ef.Load)
+    effects = world.tell(ev.Opened(LINEAGE, OTHER_GENERATION, refound.state, (), 0, bytes(8)))
+    appended = [u for append in of(effects, ef.Append) for u in append.updates]
+    assert all(f"w{number} " in text_of(refound.state, *appended) for number in range(30))
+
+
 # --- lineages --------------------------------------------------------------------------------------
 
 

@@ -241,6 +241,8 @@ class Document:
         self.log.follow(self.log.lineage, event.generation, 0, bytes(8))
         self._people.take_back(self._config.level, self.replica.state_vector())
         self._in_the_store_again()
+        if self.log.doubted:
+            self.load_again("more was typed than can wait while the store was given the document")
 
     def load_again(self, reason: str) -> None:
         """Get the stored document anew and merge; people go on meanwhile."""
