@@ -323,3 +323,16 @@ def test_a_viewer_is_not_asked_and_not_heard() -> None:
     world.join(ANNA, role=Role.OBSERVER, lineage=LINEAGE)
     assert messages_to(world.tell(ev.SeedsWanted()), ANNA) == []
     assert not of(world.sends(ANNA, wire.SyncStep2(marked_seed(LINEAGE))), ef.OfferSeed)
+
+
+def test_a_window_dropped_while_the_store_is_founded_again_is_not_taken_for_stored() -> None:
+    world = RoomUnderTest(Limits(pending_window_bytes=100))
+    world.join(ANNA)
+    (refound,) = of(world.tell(ev.HistoryChanged()) + world.tell(ev.StoreLost()), ef.Refound)
+    for number in range(10):
+        world.types(ANNA, text_update(f"w{number} ", client_id=600 + number))
+    effects = world.tell(ev.Refounded(OTHER_GENERATION, refound.position))
+    assert not world.room.stored
+    assert of(effects, ef.Load)
+    effects = world.tell(ev.Opened(LINEAGE, OTHER_GENERATION, refound.state, (), 0, bytes(8)))
+    assert "w0 " in text_of(refound.state, *of(effects, ef.Append)[0].updates)
