@@ -56,7 +56,6 @@ class UpdateLog:
         self.window_bytes = 0
         """Size of all updates that the store has not acknowledged."""
         self._doubted = False
-        self._dropped_upto = 0
         self._dropped_to = 0
         """Up to here updates may have been forgotten that the store lacks."""
 
