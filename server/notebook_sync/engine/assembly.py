@@ -142,8 +142,9 @@ def assemble(
 
 async def _give_back(head: LocalHead, registry: Registry, workshop: Workshop) -> None:
     """One copy of this disk to the store. Raises ``StoreUnavailable`` or another ``CollabError``."""
-    if registry.find(head.key) is not None:
-        return  # an open room looks after itself
+    runner = registry.find(head.key)
+    if runner is not None and runner.document == head.document:
+        return  # an open room looks after itself; one of another document has nothing of this
     if await workshop.saver.files.stamp(head.key.path) is None:
         return  # deleted, or renamed behind our back: there is no document to give anything to
     document = await workshop.store.document_id(head.key, head.document)
