@@ -438,6 +438,16 @@ async def test_what_belongs_to_an_ended_document_goes_after_a_while(desk: Desk) 
         assert 0 < await desk.do("TTL", key) <= LIMITS.ended_keep
 
 
+async def test_the_index_knows_places_of_documents_that_it_has_and_no_others(desk: Desk) -> None:
+    places = f"jc:{desk.namespace}:{{index}}:places"
+    kept = await desk.store.document_id(DocumentKey(NOTEBOOK, "a.ipynb"))
+    for path in ("b.ipynb", "c/d.ipynb"):
+        await desk.store.document_id(DocumentKey(NOTEBOOK, path))
+    await desk.store.rename("a.ipynb", "b.ipynb")
+    await desk.store.forget("c")
+    assert await desk.do("HGETALL", places) == {kept.encode(): b"b.ipynb\0json:notebook"}
+
+
 async def test_an_end_that_was_cut_off_is_finished_by_the_next_one(desk: Desk) -> None:
     """The index forgot the document, and whoever did it died before the document was told."""
     document = await desk.store.document_id(DocumentKey(NOTEBOOK, "a.ipynb"))
@@ -464,3 +474,18 @@ async def test_a_server_clock_that_was_set_back_starts_the_wait_again(desk: Desk
     shortened = int((await desk.do("HGET", desk.keys.meta, "lease:file")).split()[1])
     now = await desk.do("TIME")
     assert shortened - int(now[0]) * 1000 < 2000
+
+
+async def test_a_wait_for_forgotten_leases_is_not_prolonged_by_a_clock_that_was_set_back(desk: Desk) -> None:
+    """The lease is made one of another run, and the wait's end is moved as above."""
+    leases = RedisLeaseStore(desk.redis, desk.namespace, grace=0.1)
+    assert await leases.acquire(desk.document, "file", ANNA, 0.2) == LeaseGranted(1, G)
+    await desk.do("HSET", desk.keys.meta, "lease:file", f"{ANNA} 0 1 200 {'0' * 40}")
+    assert await leases.acquire(desk.document, "file", ANNA, 0.2) == LeaseRefused(NodeId(""))
+    until, fence, ttl, run_id = (await desk.do("HGET", desk.keys.meta, "lease:file")).decode().split()
+    await desk.do("HSET", desk.keys.meta, "lease:file", f" {int(until) + 3_600_000} {fence} {ttl} {run_id}")
+
+    async def granted() -> bool:
+        return await leases.acquire(desk.document, "file", ANNA, 0.2) == LeaseGranted(2, G)
+
+    await wait_until(granted, 10.0)

@@ -77,6 +77,8 @@ local function page(log, seq, max_bytes)
   return found
 end
 
+-- --- content ---------------------------------------------------------------------------------------------
+
 -- KEYS meta; ARGV proposal. The document's lineage; the proposal if there was none (rule 20).
 local function reserve(keys, args)
   local meta, newer = fields(keys[1], 'lineage', 'ended')
@@ -203,6 +205,8 @@ local function confirms(keys, args)
   return (seq == last or begins_after(seq, page(keys[2], seq, 1))) and 1 or 0
 end
 
+-- --- compaction ------------------------------------------------------------------------------------------
+
 -- KEYS meta, log; ARGV token, milliseconds. Take the right to compact, if there is something to.
 -- {'OK', generation, snapshot id, chunks} or {'NO', why}.
 local function compact_begin(keys, args)
@@ -278,6 +282,8 @@ local function finish(keys, args)
   return meta[1] and meta or {}
 end
 
+-- --- names -----------------------------------------------------------------------------------------------
+
 -- KEYS sentinel; ARGV proposal, milliseconds that recovery lasts. Notices that everything was lost, or
 -- that this Redis was started again or took over. {incarnation, run id, milliseconds of recovery left}.
 local function attend(keys, args)
@@ -349,6 +355,8 @@ local function move(keys, args)
   return redis.call('SMEMBERS', keys[3])
 end
 
+-- --- leases and files ------------------------------------------------------------------------------------
+
 -- A lease's record; one that nobody ever had for a purpose without a record.
 local function held_lease(record, ttl, founded_in, after)
   if not record then
@@ -419,6 +427,8 @@ local function intend(keys, args)
   redis.call('HSET', keys[1], name, table.concat(kept, '\n'))
   return 1
 end
+
+-- --- registration ----------------------------------------------------------------------------------------
 
 redis.register_function('jc1_reserve', reserve)
 redis.register_function('jc1_seed', seed)
