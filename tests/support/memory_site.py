@@ -24,7 +24,7 @@ from notebook_sync.adapters.memory_store import MemoryStore
 from notebook_sync.adapters.memory_versions import MemoryVersionStore
 from notebook_sync.adapters.notebook_codec import InlineCodec
 from notebook_sync.app import NotebookSync, SyncSettings, Told
-from notebook_sync.core.ids import DocumentId
+from notebook_sync.core.ids import DocumentId, DocumentKey
 from notebook_sync.core.limits import Limits
 from notebook_sync.engine.assembly import Chance, Ports, assemble
 from notebook_sync.engine.file_watch import FileWatch
@@ -32,7 +32,7 @@ from notebook_sync.engine.lobby_runner import LobbyRunner
 from notebook_sync.engine.registry import Registry
 from notebook_sync.engine.supervisor import Supervisor, forever
 from notebook_sync.engine.versions import Versions
-from notebook_sync.ports import FileChanged, FileContent, Version, Written
+from notebook_sync.ports import FileChanged, FileContent, Rendered, Version, Written
 from tests.support.tabs import WORK
 
 QUICK = Limits(
@@ -58,22 +58,36 @@ FOLDER = "folder"
 
 
 class Gate:
-    """Counts the boundaries that one server comes to; at number ``stop_at`` it stands still for ever."""
+    """Counts the boundaries that one server comes to; at number ``stop_at``, or at the first named
+    ``only_at``, it stands still until it may ``go_on``."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.passed = 0
         self.stop_at = stop_at
+        self.only_at = ""
         self.stopped = asyncio.Event()
         self.where = ""
+        self._held: list[asyncio.Future[None]] = []
 
     async def boundary(self, where: str) -> None:
         """Go on, unless this is the one, or it was passed already."""
         self.passed += 1
-        if self.stop_at is not None and self.passed >= self.stop_at:
+        late = self.stop_at is not None and self.passed >= self.stop_at
+        if late or where == self.only_at or self.stopped.is_set():
             if not self.stopped.is_set():
                 self.where = where
             self.stopped.set()
-            await asyncio.get_running_loop().create_future()
+            held = asyncio.get_running_loop().create_future()
+            self._held.append(held)
+            await held
+
+    def go_on(self) -> None:
+        """Whatever was held goes on."""
+        self.stop_at, self.only_at = None, ""
+        self.stopped.clear()
+        for held in self._held:
+            if not held.done():
+                held.set_result(None)
 
     def shut(self) -> None:
         """The server is dead: nothing of it gets through any more."""
@@ -157,6 +171,12 @@ class Node(NotebookSync):
         self.gate.shut()
         self._stack.pop_all()
         await self.supervisor.__aexit__(None, None, None)
+
+    async def rendered(self, key: DocumentKey) -> Rendered:
+        """What an open document is as a file."""
+        runner = self._registry.find(key)
+        assert runner is not None
+        return await InlineCodec().render(key.kind, runner.room.replica.diff())
 
     @property
     def registry(self) -> Registry:
