@@ -129,10 +129,13 @@ class Roster:
         """With this group, in the place of the one with the same folder."""
         return replace(self, groups={**self.groups, group.folder: group})
 
-    def with_people(self, group: str, role: Role, name: str, count: int) -> Roster:
+    def with_people(
+        self, group: str, role: Role, name: str, count: int, *, unnamed: bool = False, now: float = 0.0
+    ) -> Roster:
         """At least ``count`` spare seats of this role in the group; those who are there stay as they are.
 
-        A group that is not there yet is made, called like its folder.
+        A group that is not there yet is made, called like its folder. ``unnamed``: their links ask for a
+        name first. ``now``: from when their links' days count, in seconds since 1970; 0: they never end.
         """
         roster = self if group in self.groups else self.with_group(Group(group, group))
         have = sum(p.role is role and p.seat == group for p in self.people.values())
@@ -148,10 +151,16 @@ class Roster:
                     color=roster.free_colour((group,)),
                     role=role,
                     groups=(group,),
+                    issued=now,
+                    unnamed=unnamed,
                     seat=group,
                 )
             )
         return roster
+
+    def with_base(self, base: str) -> Roster:
+        """With links that begin with ``base``."""
+        return replace(self, base=base)
 
     def free_colour(self, groups: tuple[str, ...]) -> str:
         """A colour that nobody in these groups has, as far as they go round."""

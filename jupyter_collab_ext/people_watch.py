@@ -21,6 +21,7 @@ from typing import Any
 
 from tornado.ioloop import PeriodicCallback
 
+from jupyter_collab_ext.links_file import write_links
 from jupyter_collab_ext.people import Roster, new_roster
 from jupyter_collab_ext.people_file import ROSTER, load, write_private
 from notebook_sync.core.errors import ConfigError
@@ -215,6 +216,14 @@ def taken(state_dir: Path, since: Signature) -> dict[str, int] | None:
     return None
 
 
+def _write_links(roster: Roster, state_dir: Path) -> None:
+    """People give themselves names, and commands may have been killed before they wrote the links."""
+    try:
+        write_links(roster, state_dir)
+    except ConfigError as error:
+        log.error("the file of links is not up to date: %s", error)
+
+
 def follow(provider: Any, service: Any, state_dir: Path) -> PeopleWatch:
     """A watch for a running server, started.
 
@@ -226,6 +235,8 @@ def follow(provider: Any, service: Any, state_dir: Path) -> PeopleWatch:
 
     def take(roster: Roster) -> None:
         kind.roster = roster
+        if roster.base:
+            _write_links(roster, state_dir)
 
     def end(ended: Ended) -> int:
         open_now = int(kind.sockets.count(ended.person))

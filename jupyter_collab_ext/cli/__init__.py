@@ -1,4 +1,4 @@
-"""``jupyter collab``: start a group's session, or see one at work."""
+"""``jupyter collab``: prepare and run an event, look after its people, or see a group at work."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 import typer
 
 from jupyter_collab_ext.cli.demo import demo
+from jupyter_collab_ext.cli.init import init
+from jupyter_collab_ext.cli.people_commands import add, links, move, relink, revoke
 from jupyter_collab_ext.cli.start import start
 from notebook_sync.core.errors import ConfigError
 
@@ -17,14 +19,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(start)
-app.command()(demo)
+for command in (init, start, links, add, move, relink, revoke, demo):
+    app.command()(command)
 
 
 def main() -> None:
-    """The program ``jupyter-collab``; what can't be done is said in one sentence, with exit code 1."""
+    """The program ``jupyter-collab``; what can't be done is said in a sentence for each, with exit code 1."""
     try:
         app(prog_name="jupyter collab")
     except ConfigError as error:
-        print(f"jupyter collab: {error}", file=sys.stderr)
+        said = str(error)
+        print(f"jupyter collab:{chr(10) if chr(10) in said else ' '}{said}", file=sys.stderr)
         sys.exit(1)

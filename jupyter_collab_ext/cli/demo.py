@@ -11,7 +11,9 @@ from typing import Annotated
 import typer
 
 from jupyter_collab_ext.cli import folders, screen
-from jupyter_collab_ext.cli.start import Event, Options, prepare, server_for
+from jupyter_collab_ext.cli.options import Options
+from jupyter_collab_ext.cli.prepare import Event, prepare
+from jupyter_collab_ext.cli.start import server_for, settled
 from jupyter_collab_ext.people import GROUP
 from notebook_sync.core.roles import Role
 
@@ -26,15 +28,16 @@ def demo(
     """Start the example with five scripted people in it, and a link for you to watch and join in."""
     with tempfile.TemporaryDirectory(prefix="collab-demo-", ignore_cleanup_errors=True) as root:
         options = Options(
-            Path(root).resolve(), folders.example(), ACTORS + 1, 0, 0, port=port, browser=not no_browser
-        )
+            Path(root).resolve(), folders.example(), ACTORS + 1, 0, 0, port=port, browser=not no_browser,
+            ask_names=False,
+        )  # fmt: skip
         run(prepare(options), seconds)
 
 
 def run(event: Event, seconds: int) -> None:
     """Serve until Ctrl-C; the scripted people are a process of their own, as real ones are."""
     server = server_for(event)
-    event = event.served_by(server)
+    event = settled(event, server)
     actors: list[subprocess.Popen[bytes]] = []
 
     def begin() -> None:
@@ -42,7 +45,7 @@ def run(event: Event, seconds: int) -> None:
             (person, link) for person, link in event.links() if person.role is Role.PARTICIPANT
         ]
         screen.demo_greeting(you.name, your_link, ACTORS, open_it=event.options.browser)
-        notebook = sorted((event.options.root / GROUP).glob("*.ipynb"))[0].name
+        notebook = sorted((event.options.folder / GROUP).glob("*.ipynb"))[0].name
         command = [
             sys.executable,
             "-m",

@@ -19,9 +19,13 @@ from typer.testing import CliRunner
 
 from jupyter_collab_ext import cli
 from jupyter_collab_ext.cli import screen
-from jupyter_collab_ext.cli.start import Event, Options, prepare
+from jupyter_collab_ext.cli.options import Options
+from jupyter_collab_ext.cli.prepare import Event, prepare
+from jupyter_collab_ext.cli.start import _arguments
+from jupyter_collab_ext.links import LONGEST_BASE
 from jupyter_collab_ext.people import GROUP
 from jupyter_collab_ext.simulated import Browser
+from jupyter_collab_ext.simulated.browser import NAVIGATION
 from notebook_sync.core.errors import ConfigError
 from tests.support.started_group import StartedGroup
 from tests.support.stock_server import free_port
@@ -50,6 +54,11 @@ def ids(event: Event) -> list[str]:
     return [person.id for person, _ in event.links()]
 
 
+def event_files(folder: Path) -> list[Path]:
+    """All files below, hidden ones too."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Path -> modification time and content."""
     found = (path for path in folder.rglob("*") if path.is_file())
@@ -62,22 +71,24 @@ def files(folder: Path) -> dict[str, tuple[int, bytes]]:
 def test_a_new_event(options: Options) -> None:
     event = prepare(options)
     assert not event.continued
-    assert sorted(files(options.root / GROUP)) == ["data/table.csv", "one.ipynb"], "nothing hidden is copied"
+    assert sorted(files(options.folder / GROUP)) == ["data/table.csv", "one.ipynb"], (
+        "nothing hidden is copied"
+    )
     assert ids(event) == ["tutor-1", "participant-1", "participant-2", "participant-3"]
     assert [person.name for person, _ in event.links()][:2] == ["Tutor", "Participant 1"]
     assert len({person.color for person, _ in event.links()}) == 4
     assert event.state_dir.stat().st_mode & 0o777 == 0o700
-    for secret in ("people.json", "links.key"):
+    for secret in ("people.json", "links.key", "people.lock"):
         assert (event.state_dir / secret).stat().st_mode & 0o777 == 0o600, secret
 
 
 def test_started_again_it_is_the_same_event(options: Options) -> None:
     first = prepare(options)
-    work = options.root / GROUP
+    work = options.folder / GROUP
     (work / "one.ipynb").write_text("changed")
     (work / "data" / "table.csv").unlink()
     before = files(work)
-    again = prepare(Options(options.root))
+    again = prepare(Options(options.folder))
     assert again.continued
     assert again.links() == first.links(), "port and names too, without saying them again"
     assert files(work) == before, "no example is mixed in, and nothing deleted comes back"
@@ -85,9 +96,9 @@ def test_started_again_it_is_the_same_event(options: Options) -> None:
 
 def test_started_again_with_notebooks_it_takes_in_new_ones_only(options: Options, notebooks: Path) -> None:
     prepare(options)
-    work = options.root / GROUP
+    work = options.folder / GROUP
     (work / "one.ipynb").write_text("changed")
-    (work / "two.ipynb").symlink_to(options.root / "nowhere")
+    (work / "two.ipynb").symlink_to(options.folder / "nowhere")
     before = files(work)
     nbformat.write(nbformat.v4.new_notebook(), notebooks / "two.ipynb")
     nbformat.write(nbformat.v4.new_notebook(), notebooks / "three.ipynb")
@@ -95,7 +106,7 @@ def test_started_again_with_notebooks_it_takes_in_new_ones_only(options: Options
     after = files(work)
     assert after.pop("three.ipynb")
     assert after == before
-    assert not (options.root / "nowhere").exists()
+    assert not (options.folder / "nowhere").exists()
 
 
 def test_people_are_added_and_never_taken_out(options: Options) -> None:
@@ -119,14 +130,15 @@ def test_a_copy_that_fails_leaves_nothing_half_done(
         patched.setattr("shutil.copy2", torn)
         with pytest.raises(ConfigError, match="No space left"):
             prepare(options)
-    assert list((options.root / GROUP).iterdir()) == []
+    assert list((options.folder / GROUP).iterdir()) == []
+    assert [path.name for path in event_files(options.folder / ".collab" / "originals")] == ["one.ipynb"]
     prepare(options)
-    assert list(files(options.root / GROUP)) == ["one.ipynb"]
+    assert list(files(options.folder / GROUP)) == ["one.ipynb"]
 
 
 def test_the_example_is_there_by_itself(tmp_path: Path) -> None:
     event = prepare(Options(tmp_path / "event", port=free_port()))
-    assert list((event.options.root / GROUP).glob("*.ipynb"))
+    assert list((event.options.folder / GROUP).glob("*.ipynb"))
     assert len(ids(event)) == 7
 
 
@@ -205,16 +217,23 @@ def test_main_says_it_in_a_sentence(
 # --- what is printed -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["start", "demo"])
+@pytest.mark.parametrize("command", ["start", "demo", "init", "links", "add", "move", "relink", "revoke"])
 def test_help(command: str) -> None:
     outcome = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(cli.app, [command, "--help"])
     assert outcome.exit_code == 0
     wanted = {
         "start": [
             "--people", "--tutors", "--observers", "--notebooks", "--root", "--port", "--ip", "--public-url",
-            "--redis-url", "--no-browser", "--state-dir", "JUPYTER_COLLAB_REDIS_URL",
+            "--redis-url", "--no-browser", "--state-dir", "JUPYTER_COLLAB_REDIS_URL", "--roster", "--data",
+            "--link-days", "--ask-names", "--certfile", "--keyfile", "--dry-run", "hackathon.toml",
         ],
         "demo": ["--seconds", "--port", "--no-browser"],
+        "init": ["hackathon.toml"],
+        "links": ["--group", "--root", "--state-dir"],
+        "add": ["NAME", "--group", "--role", "--email", "--root"],
+        "move": ["NAME", "GROUP", "--root"],
+        "relink": ["NAME", "--root"],
+        "revoke": ["NAME", "--root"],
     }[command]  # fmt: skip
     assert [option for option in wanted if option not in outcome.output] == []
 
@@ -223,7 +242,9 @@ def test_help(command: str) -> None:
 def printed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
     """What a terminal of so many columns shows; parametrize with the width."""
     nowhere = io.StringIO()
-    console = Console(highlight=False, width=getattr(request, "param", 160), record=True, file=nowhere)
+    console = Console(
+        highlight=False, width=getattr(request, "param", 160), record=True, file=nowhere, force_terminal=True
+    )
     monkeypatch.setattr(screen, "console", console)
     return console
 
@@ -238,15 +259,75 @@ def test_no_link_is_cut_or_wrapped(options: Options, printed: Console) -> None:
 
 
 def test_links_are_short(options: Options) -> None:
-    event = prepare(replace(options, ip="0.0.0.0", port=None))
+    address = f"https://{'x' * (LONGEST_BASE - 9)}/"
+    event = prepare(replace(options, public_url=address))
     assert max(len(link) for _, link in event.links()) <= 100
+
+
+def test_an_address_that_makes_links_too_long(tmp_path: Path) -> None:
+    said = refused("--root", str(tmp_path / "r"), "--public-url", f"https://{'x' * LONGEST_BASE}/")
+    assert "links longer than 100 characters" in said
+    assert not (tmp_path / "r").exists()
+
+
+def test_what_is_no_terminal_gets_no_links(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr(screen, "console", Console(highlight=False, width=200, file=log))
+    event = prepare(options)
+    screen.greeting(event)
+    assert "4 links are in" in log.getvalue()
+    assert str(event.state_dir / "links.csv") in log.getvalue()
+    assert "key=" not in log.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({}, False),
+        ({"ip": "0.0.0.0"}, True),
+        ({"ip": "0.0.0.0", "public_url": "https://your.name/"}, False),
+        ({"public_url": "http://your.name/"}, True),
+        ({"ip": "0.0.0.0", "certfile": Path(__file__)}, False),
+    ],
+)
+def test_it_warns_where_nothing_is_encrypted(
+    options: Options, printed: Console, changes: dict[str, Any], warned: bool
+) -> None:
+    screen.greeting(prepare(replace(options, **changes)))
+    assert ("Nothing is encrypted" in printed.export_text()) is warned
+
+
+def test_started_again_it_is_reached_as_before(options: Options) -> None:
+    """Links that were given out lead to the same place, without saying it again."""
+    first = prepare(replace(options, public_url="https://your.name/x/", ip="127.0.0.1"))
+    again = prepare(Options(options.folder))
+    assert again.links() == first.links()
+    assert again.options.public_url == "https://your.name/x/"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--certfile", "/none.pem"), "there is no file /none.pem: correct --certfile"),
+        (("--keyfile", __file__), "a key without its certificate can't be used: name it with --certfile"),
+    ],
+)
+def test_certificates_that_can_not_be_used(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    assert refused("--root", str(tmp_path / "r"), *words) == said
+
+
+def test_a_certificate_is_passed_on(options: Options) -> None:
+    event = prepare(replace(options, certfile=Path(__file__), keyfile=Path(__file__)))
+    assert event.base.startswith("https://")
+    arguments = _arguments(event)
+    assert {f"--ServerApp.certfile={__file__}", f"--ServerApp.keyfile={__file__}"} <= set(arguments)
 
 
 def test_on_loopback_it_says_how_others_get_in(options: Options, printed: Console) -> None:
     event = prepare(options)
     screen.greeting(event)
     text = printed.export_text()
-    again = f"jupyter collab start --root {options.root}"
+    again = f"jupyter collab start --root {options.folder}"
     assert f"{again} --ip 0.0.0.0\n" in text
     assert f"{again} --public-url https://your.name/\n" in text
     assert f"ssh -L {event.port}:127.0.0.1:{event.port} you@{socket.gethostname()}\n" in text
@@ -330,7 +411,7 @@ async def test_behind_a_proxy(tmp_path: Path, notebooks: Path) -> None:
         assert tutor.url.startswith("https://your.name/event/join?key=")
         browser = Browser(group.url)
         path = tutor.url.removeprefix("https://your.name/")
-        headers = {"Host": "your.name", "X-Forwarded-Proto": "https"}
+        headers = {"Host": "your.name", "X-Forwarded-Proto": "https", **NAVIGATION}
         answer = await browser._send("GET", f"{group.url}/{path}", None, headers)
         browser.close()
     assert answer.status == 302

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import csv
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -17,12 +17,10 @@ import httpx
 from tests.support.stock_server import START_TIMEOUT, STOP_TIMEOUT, free_port, own_folders
 from tests.support.waiting import eventually
 
-PRINTED_LINK = re.compile(r"^● (?P<name>.+) \((?P<role>\w+)\)\n(?P<url>http\S+)$", re.MULTILINE)
-
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A line of what the command prints."""
+    """A line of the file of links."""
 
     name: str
     role: str
@@ -56,9 +54,14 @@ class StartedGroup:
 
     @property
     def links(self) -> list[Link]:
-        """The links as printed, in their order."""
-        printed = self._printed.read_text(encoding="utf-8", errors="replace")
-        return [Link(**match.groupdict()) for match in PRINTED_LINK.finditer(printed)]
+        """Everybody's link. They are in a file: what is no terminal gets none printed."""
+        with (self.state_dir / "links.csv").open(encoding="utf-8-sig", newline="") as file:
+            return [Link(row["name"], row["role"], row["link"]) for row in csv.DictReader(file)]
+
+    @property
+    def state_dir(self) -> Path:
+        """Keys, people, links."""
+        return self.root / ".collab"
 
     @property
     def token(self) -> str:
@@ -75,18 +78,17 @@ class StartedGroup:
         return answer.json()
 
     def start(self) -> None:
-        """Run the command and wait until it printed links. Raises AssertionError with what it said."""
+        """Run the command and wait until it is ready. Raises AssertionError with what it said."""
         command = [
             str(Path(sys.executable).with_name("jupyter-collab")), "start", "--no-browser",
-            "--root", str(self.root), "--port", str(self._port), *self._arguments,
+            "--root", str(self.root), "--port", str(self._port), "--no-ask-names", *self._arguments,
         ]  # fmt: skip
-        # Not a terminal: 80 columns, so that each link stands on a line of its own.
         environ = own_folders(self._home) | {"COLUMNS": "80", "PYTHONUNBUFFERED": "1"}
         with self._printed.open("wb") as printed, self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, env=environ, stdin=subprocess.DEVNULL, stdout=printed, stderr=log, cwd=self._home
             )
-        eventually(self._greeted, timeout=START_TIMEOUT, what="links")
+        eventually(self._greeted, timeout=START_TIMEOUT, what="a greeting")
 
     def stop(self) -> str:
         """Ctrl-C; returns all that was printed. Raises AssertionError when it does not end in time."""
