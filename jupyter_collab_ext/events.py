@@ -55,6 +55,9 @@ class EventRelay:
             log.warning("an event of %s could not be emitted", told.key, exc_info=True)
 
     def _relay(self, told: Told) -> None:
+        if told.kind == "moved":
+            self._service.move_file_id(told.message, told.key.path)
+            return
         room = self._service.room_name(told.key)
         if told.kind in ("join", "leave"):
             if told.member is not None:

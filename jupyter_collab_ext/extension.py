@@ -219,7 +219,7 @@ class JupyterCollab(ExtensionApp):
         settings = self.service.settings
         signer = NotebookSigner(self.serverapp.contents_manager.notary)
         async with (
-            LocalFiles(settings.root_dir, settings.limits, signer) as files,
+            LocalFiles(settings.root_dir, settings.limits, signer, self.service.file_replaced) as files,
             NotebookSync(settings, files, relay, PrometheusMetrics()) as sync,
         ):
             yield sync

@@ -15,6 +15,7 @@ from jupyter_server.utils import ensure_async
 from jupyter_server_fileid.manager import ArbitraryFileIdManager
 from tornado import web
 
+from jupyter_collab_ext import file_ids
 from jupyter_collab_ext.bases import Bases
 from jupyter_collab_ext.events import EventRelay
 from jupyter_collab_ext.flow import Flow
@@ -79,6 +80,7 @@ class Service:
         self._decided = asyncio.Event()
         self._starter: asyncio.Task[Any] | None = None
         self._stopped: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     # --- start and stop -----------------------------------------------------------------------
 
@@ -92,6 +94,7 @@ class Service:
         if self._stopped is not None or self._engine is not None:
             return
         self._starter = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
         try:
             _ = self.file_ids
             self._engine = await self._stack.enter_async_context(self._make(self.events))
@@ -181,7 +184,7 @@ class Service:
         if len(parts) != 3:
             raise Refused(f"there is no room {name[:60]!r}", 404, 4404)
         form, kind, file_id = parts
-        path = self.file_ids.get_path(file_id)
+        path = await file_ids.path_of(self.file_ids, file_id)
         if path is None:
             raise Refused("no file has this id; it may have been deleted", 404, 4404)
         return await self.key(form, kind, path), file_id
@@ -238,6 +241,17 @@ class Service:
             ids.move(old, new)
         except (ConfigError, sqlite3.Error) as error:
             log.warning("the file id of %s could not follow it to %s: %s", old, new, error)
+
+    def file_replaced(self, path: str, inode: int) -> None:
+        """A save gave the file another inode; called in a thread. Its id stays."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._move_inode, path, inode)
+
+    def _move_inode(self, path: str, inode: int) -> None:
+        try:
+            file_ids.replaced(self.file_ids, path, inode)
+        except (ConfigError, sqlite3.Error) as error:
+            log.warning("the file id of %s could not stay with it: %s", path, error)
 
     async def deleted(self, path: str) -> None:
         """A file or folder was deleted through Jupyter. Never raises."""

@@ -146,13 +146,14 @@ async def test_a_folder_that_is_not_mounted_any_more_is_no_deletion(root: Path) 
 
 async def test_each_replaced_file_is_told(root: Path) -> None:
     (root / "a.py").write_bytes(b"one")
-    told: list[str] = []
-    async with LocalFiles(root, Limits(), on_written=told.append) as files:
+    told: list[tuple[str, int]] = []
+    inode = (root / "a.py").stat().st_ino
+    async with LocalFiles(root, Limits(), on_written=lambda path, was: told.append((path, was))) as files:
         await files.write("a.py", b"one", digest(b"one"))
         await files.write("a.py", b"two", digest(b"other"))
         assert told == []
         await files.write("a.py", b"two", digest(b"one"))
-        assert told == ["a.py"]
+        assert told == [("a.py", inode)]
 
 
 async def test_the_search_for_a_moved_file_is_bounded_and_leaves_hidden_folders_out(root: Path) -> None:

@@ -50,8 +50,8 @@ class LocalFiles:
     """The ``FileStore`` of the folder ``root``. Paths are relative to it, with forward slashes.
 
     ``async with`` ends the watch over replaced files (rule 16). ``signer`` is asked for files whose name
-    ends in ``.ipynb``. ``on_written`` hears, in a thread, the path of each file that was replaced: it has
-    another inode now. Blocking work has threads of its own, so that a file system that hangs takes none
+    ends in ``.ipynb``. ``on_written`` hears, in a thread, of each file that was replaced, its path and
+    the inode it had; it must not raise. Blocking work has threads of its own, so that a file system that hangs takes none
     from others.
     """
 
@@ -60,7 +60,7 @@ class LocalFiles:
         root: Path,
         limits: Limits,
         signer: Signer | None = None,
-        on_written: Callable[[str], None] | None = None,
+        on_written: Callable[[str, int], None] | None = None,
     ) -> None:
         self._root = os.path.realpath(root)
         self._root_id = _identity(self._root)
@@ -193,7 +193,7 @@ class LocalFiles:
             # From here, not after the thread: a cancelled caller must not lose the descriptor.
             loop.call_soon_threadsafe(self._replaced.watch, path, outcome.old, found.digest, digest)
             if self._on_written is not None:
-                self._on_written(path)
+                self._on_written(path, found.stamp.inode)
             return Written(digest, _stamp_of(outcome.status))
         for stray in outcome.strays:
             self._keep_beside(path, stray, "found")
