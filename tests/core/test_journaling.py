@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from notebook_sync.core.journaling import Journaling
 from notebook_sync.core.limits import Limits
 
 
 def based(limits: Limits | None = None) -> Journaling:
     """With a snapshot on the disk already."""
-    journal = Journaling(limits or Limits())
+    journal = Journaling(replace(limits or Limits(), journal_gather=0.0))
     journal.want_snapshot()
     journal.keeping(0, 0.0)
     journal.kept()
@@ -39,6 +41,18 @@ def test_all_that_waits_is_one_batch_and_counts_when_it_is_written() -> None:
     journal.written()
     assert journal.recorded == 2
     assert journal.next_records(0.0) == ((3, b"c"),)
+
+
+def test_edits_are_gathered_for_a_moment() -> None:
+    journal = Journaling(Limits(journal_gather=0.05))
+    journal.want_snapshot()
+    journal.keeping(0, 0.0)
+    journal.kept()
+    journal.submit(1, b"a")
+    assert journal.next_records(10.0) == ()
+    assert journal.deadline() == 10.05
+    journal.submit(2, b"b")
+    assert journal.next_records(10.05) == ((1, b"a"), (2, b"b"))
 
 
 def test_what_the_store_has_needs_no_record() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pycrdt import Array, Doc, Map, Text
@@ -50,12 +51,13 @@ class RoomUnderTest:
 
     def __init__(self, limits: Limits | None = None, open_now: bool = True, disk: bool = True) -> None:
         self.disk = disk
+        limits = replace(limits or Limits(), journal_gather=0.0)
         ids = itertools.count(10_000)
         self.now = 100.0
         self.effects: list[ef.Effect] = []
         self.edits: list[bytes] = []
         self.room = Room(
-            RoomConfig(NODE, limits or Limits(), lambda: next(ids), self.edits.append, "work.ipynb", "file-1")
+            RoomConfig(NODE, limits, lambda: next(ids), self.edits.append, "work.ipynb", "file-1")
         )
         if open_now:
             self.open()

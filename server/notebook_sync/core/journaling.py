@@ -24,6 +24,7 @@ class Journaling:
         self._applied = 0
         self._failures = 0
         self._retry_at = -math.inf
+        self._gather_until: float | None = None
         self._busy_since: float | None = None
         self._stalled = False
         self._keeping: int | None = None
@@ -75,9 +76,17 @@ class Journaling:
     # --- records ------------------------------------------------------------------------------
 
     def next_records(self, now: float) -> tuple[tuple[int, bytes], ...]:
-        """The next batch to be written; empty while one is under way, or nothing waits."""
+        """The next batch to be written; empty while one is under way or being gathered, or nothing waits.
+
+        An fsync for every key would cost more than all that a key costs otherwise.
+        """
         if self._writing or not self._waiting or not self._based or now < self._retry_at:
             return ()
+        if self._gather_until is None:
+            self._gather_until = now + self._limits.journal_gather
+        if now < self._gather_until:
+            return ()
+        self._gather_until = None
         self._busy_since = now if self._busy_since is None else self._busy_since
         self._writing = tuple(self._waiting)
         self._waiting.clear()
@@ -152,7 +161,7 @@ class Journaling:
         if self._keep_at is not None and self._keeping is None:
             moments.append(self._keep_at)
         if self._waiting and not self._writing and self._based:
-            moments.append(self._retry_at)
+            moments.append(max(self._retry_at, self._gather_until or -math.inf))
         if self._busy_since is not None and not self._stalled:
             moments.append(self._busy_since + self._limits.journal_patience)
         return min(moments, default=None)

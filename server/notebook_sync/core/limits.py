@@ -46,6 +46,9 @@ class Limits:
     pending_window_bytes: int = 256 * MIB
     """Updates not yet in Redis, or not yet on this disk; above it they are replaced by one update of the
     same content (rule 27)."""
+    journal_gather: float = 0.05
+    """How long edits are gathered before they go to the journal on this server's disk; it is what an
+    acknowledgement takes at least."""
     journal_patience: float = 2.0
     """How long acknowledgements wait for this server's own disk while the store has the update."""
     journal_retry_first: float = 0.2
@@ -60,6 +63,9 @@ class Limits:
     append_timeout: float = 5.0
     append_retry_first: float = 0.05
     append_retry_most: float = 2.0
+    provisional_patience: float = 3.0
+    """How long a store that is away is asked again before a document that is unknown here is opened without
+    knowing whether it has another history there (rule 9)."""
 
     compact_entries: int = 500
     compact_bytes: int = 1 * MIB
@@ -181,6 +187,8 @@ class Limits:
     """How long a restore may take to reach the store before its lease is left to expire."""
     restore_settle: float = 5.0
     """How long after a restore people may still type into what it took away; that is kept as a version."""
+    restores_at_once: int = 32
+    """Restores of the last seconds that are looked after; one more is refused."""
     put_bases: int = 256
     """How many contents that people last read or wrote are remembered as bases for a later PUT."""
     put_base_bytes: int = 64 * MIB
