@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+from pycrdt import Doc, Text
 
 from notebook_sync.core import events as ev
 from notebook_sync.core import wire
@@ -52,13 +55,20 @@ class Room:
 
     def __init__(self) -> None:
         self.events: list[ev.Event] = []
-        self.version = 0
+        self.doc: Doc[Any] = Doc(client_id=7)
 
     def post(self, event: ev.Event) -> None:
         self.events.append(event)
 
     def state_vector(self) -> bytes:
-        return b"sv%d" % self.version
+        return self.doc.get_state()
+
+    def types(self, text: str) -> bytes:
+        """Something is typed here; the frame that tells of it."""
+        before = self.doc.get_state()
+        typed = self.doc.get("t", type=Text)
+        typed += text
+        return wire.encode_update(self.doc.get_update(before))
 
 
 def connected() -> tuple[Connection, StuckSocket, Room]:
@@ -77,29 +87,29 @@ def test_frames_go_out_at_once_while_the_socket_keeps_up() -> None:
 def test_a_short_pause_loses_nothing_and_keeps_the_order() -> None:
     connection, socket, room = connected()
     socket.stuck = True
-    for frame in (b"1", b"2", b"3"):
+    frames = [room.types(text) for text in "123"]
+    for frame in frames:
         connection.send(frame, droppable=True)
-    assert socket.written == [b"1"]
+    assert socket.written == frames[:1]
     socket.read_on()
-    assert socket.written == [b"1", b"2", b"3"]
+    assert socket.written == frames
     assert room.events == []
 
 
 def test_above_the_bound_updates_are_dropped_and_the_client_is_resynced_from_what_it_had() -> None:
     connection, socket, room = connected()
     socket.stuck = True
-    connection.send(b"1", droppable=True)
-    room.version = 1
-    connection.send(b"2" * 60, droppable=True)
-    room.version = 2
-    connection.send(b"3" * 60, droppable=True)
-    connection.send(b"4" * 60, droppable=True)
+    written = room.types("1")
+    connection.send(written, droppable=True)
+    had = room.state_vector()
+    # Several of one moment: each is in the room's document before the first is sent.
+    for frame in [room.types(text * 60) for text in "234"]:
+        connection.send(frame, droppable=True)
     connection.send(b"reply", droppable=False)
     assert room.events == [ev.Overflowed(ConnectionId(1))]
     socket.read_on()
-    assert socket.written == [b"1", b"reply"]
-    # The state vector from when frames began to wait: the client can't have more than that.
-    assert room.events[-1] == ev.Drained(ConnectionId(1), b"sv1")
+    assert socket.written == [written, b"reply"]
+    assert room.events[-1] == ev.Drained(ConnectionId(1), had)
 
 
 def test_a_client_that_never_reads_is_closed_in_the_end() -> None:

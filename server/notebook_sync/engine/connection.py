@@ -18,6 +18,8 @@ from notebook_sync.core.errors import ProtocolError
 from notebook_sync.core.ids import ConnectionId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member
+from notebook_sync.core.state_vector import decode_state_vector, encode_state_vector
+from notebook_sync.core.update import decode
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +70,9 @@ class Connection:
         self._limits = limits
         self._waiting: list[tuple[bytes, bool]] = []
         self._waiting_bytes = 0
-        self._has: bytes | None = None
-        """What the client can have at most while frames wait; None while it keeps up."""
+        self._has: dict[int, int] | None = None
+        """The clocks that the client surely has once it has read what is not dropped; None while it keeps
+        up."""
         self._dropped = False
         self._open = True
 
@@ -109,14 +112,27 @@ class Connection:
             self._transport.write(frame)
             return
         if self._has is None:
-            self._has = self._mailbox.state_vector()
+            self._has = decode_state_vector(self._mailbox.state_vector())
             self._transport.when_drained(self._drained)
-        if self._dropped and droppable:
-            return
+        if droppable:
+            self._may_lack(self._has, frame)
+            if self._dropped:
+                return
         self._waiting.append((frame, droppable))
         self._waiting_bytes += len(frame)
         if self._waiting_bytes > self._limits.outbox_bytes:
             self._drop()
+
+    def _may_lack(self, has: dict[int, int], frame: bytes) -> None:
+        """``frame`` waits and may be dropped. The room had applied it before it was sent, so the state
+        vector has it already."""
+        try:
+            message = wire.parse(frame, self._limits)
+            if isinstance(message, wire.SyncUpdate):
+                for client, spans in decode(message.update, self._limits).structs.items():
+                    has[client] = min(has.get(client, 0), spans[0][0])
+        except ProtocolError:
+            has.clear()  # what can't be read may be anything: then all of it is sent again
 
     def _drop(self) -> None:
         self._waiting = [(frame, droppable) for frame, droppable in self._waiting if not droppable]
@@ -136,7 +152,7 @@ class Connection:
         for frame, droppable in waiting:
             self.send(frame, droppable=droppable)
         if dropped and has is not None:
-            self._mailbox.post(ev.Drained(self.id, has))
+            self._mailbox.post(ev.Drained(self.id, encode_state_vector(has)))
 
     def close(self, code: int, reason: str) -> None:
         """Close the socket with a reason that fits into a close frame (123 bytes)."""
