@@ -58,16 +58,17 @@ class LiveDocuments:
 
     collab_service: Callable[[], Service | None]
 
-    def get(self, path: str, content: bool = True, **options: Any) -> Any:
+    def get(self, path: str, content: bool = True, *args: Any, **options: Any) -> Any:
         """As the manager's; what a login reads is the base of its next save."""
         stock = super().get  # type: ignore[misc]  # a mixin
         handler = _handler()
-        if content and isinstance(handler, ContentsHandler) and handler.request.method == "GET":
-            return self._get(stock, handler, path, options)
-        return stock(path, content=content, **options)
+        reading = isinstance(handler, ContentsHandler) and handler.request.method == "GET"
+        if not content or not reading:
+            return stock(path, content, *args, **options)
+        return self._get(stock(path, content, *args, **options), handler, path)
 
-    async def _get(self, stock: Method, handler: Any, path: str, options: dict[str, Any]) -> Any:
-        model = await ensure_async(stock(path, content=True, **options))
+    async def _get(self, answer: Any, handler: Any, path: str) -> Any:
+        model = await ensure_async(answer)
         service = self.collab_service()
         if service is not None and service.engine is not None:
             await _remember(service, service.engine, login_of(handler), path.strip("/"), model)
@@ -76,7 +77,7 @@ class LiveDocuments:
     def save(self, model: dict[str, Any], path: str = "") -> Any:
         """As the manager's, or, for a shared document, merged into it."""
         stock, service = super().save, self.collab_service()  # type: ignore[misc]  # a mixin
-        if service is None or service.engine is None or not _whole(model):
+        if service is None or service.engine is None or not _about_a_file(model):
             return stock(model, path)
         manager: Any = self
         if not isinstance(self, AsyncContentsManager) and (
@@ -92,12 +93,15 @@ class LiveDocuments:
         handler, clean = _handler(), path.strip("/")
         login = "" if handler is None else login_of(handler)
         key = await _shared(engine, clean) if await ensure_async(manager.file_exists(path)) else None
-        if key is None:
+        by = SERVER_CODE if handler is None else member_of(handler)
+        if key is None or not _whole(model):
+            if key is not None and model["chunk"] == 1:
+                # The rest comes from the file, as a change by another program.
+                await answered(engine.versions.checkpoint)(key, by)
             saved = await ensure_async(stock(model, path))
         else:
             data = _file_content(key, model)
             base = service.bases.last(login, clean, key.kind)
-            by = SERVER_CODE if handler is None else member_of(handler)
             _done(await answered(engine.versions.put)(key, data, base, by))
             await _to_file(engine, key)
             saved = await ensure_async(manager.get(path, content=False))
@@ -178,13 +182,14 @@ def _handler() -> Any:
     return CallContext.get(CallContext.JUPYTER_HANDLER)
 
 
+def _about_a_file(model: dict[str, Any]) -> bool:
+    """Whether a save brings a file or a part of one, not a folder."""
+    return model.get("type") in ("notebook", "file") and model.get("content") is not None
+
+
 def _whole(model: dict[str, Any]) -> bool:
-    """Whether a save brings a whole file, not a folder or a part of an upload."""
-    return (
-        model.get("type") in ("notebook", "file")
-        and model.get("content") is not None
-        and "chunk" not in model
-    )
+    """Whether it brings all of it: large uploads come in parts."""
+    return _about_a_file(model) and "chunk" not in model
 
 
 async def _shared(engine: NotebookSync, path: str) -> DocumentKey | None:

@@ -342,6 +342,47 @@ async def test_while_another_server_restores_nothing_is_changed(folder: Path) ->
         assert await sync.versions.list(KEY) == (version,)
 
 
+async def test_two_servers_that_restore_at_once_bring_nothing_back_twice(folder: Path) -> None:
+    async with running(folder) as here, running(folder) as there:
+        (ours,), (theirs,) = await joined(here), await joined(there)
+        version = await first_version(here)
+        assert (await there.versions.list(KEY))[-1] == version, "both see the same versions"
+        del ours.doc.get("cells", type=Array)[1:3]
+        await wait_until(lambda: theirs.cells() == ["a = 1"])
+        outcomes = await asyncio.gather(
+            *(sync.versions.restore(KEY, version.id, ANNA) for sync in (here, there, here, there))
+        )
+        done = [outcome for outcome in outcomes if isinstance(outcome, Restored) and outcome.before]
+        assert len(done) == 1
+        await wait_until(lambda: ours.cells() == theirs.cells() == ["a = 1", "b = 2", "c = 3"])
+
+
+async def test_a_restore_begins_with_all_that_other_servers_wrote(folder: Path) -> None:
+    async with running(folder) as here, running(folder) as there:
+        (ours,), _ = await joined(here), await joined(there)
+        version = await first_version(here)
+        document = there.rooms()[0].document
+        await there.versions._workshop.channel.unsubscribe(document)  # as if its messages were late
+        ours.type(" + word")
+        await wait_until(lambda: here.rooms()[0].stored)
+        before = restored(await there.versions.restore(KEY, version.id, ANNA))
+        assert (await sources_of(there, before))[0] == "a = 1 + word"
+        await wait_until(lambda: ours.cells()[0] == "a = 1")
+
+
+async def test_more_restores_than_can_be_looked_after_are_refused(folder: Path) -> None:
+    async with running(folder, limits=dataclasses.replace(LIMITS, restores_at_once=2)) as sync:
+        (tab,) = await joined(sync)
+        version = await first_version(sync)
+        for number in range(2):
+            tab.type(f" + {number}")
+            restored(await sync.versions.restore(KEY, version.id, ANNA))
+        tab.type(" + more")
+        outcome = await sync.versions.restore(KEY, version.id, ANNA)
+        assert isinstance(outcome, NotRestored)
+        assert tab.cells()[0].endswith(" + more")
+
+
 async def test_without_a_place_for_the_content_before_nothing_is_restored(folder: Path) -> None:
     async with running(folder) as sync:
         (tab,) = await joined(sync)

@@ -415,6 +415,31 @@ async def test_a_save_of_a_shared_document_that_is_closed_is_merged_into_it(
     assert await texts(jp_fetch) == ["x = 1"]
 
 
+async def test_before_a_large_upload_in_parts_the_document_is_kept(
+    server: Any, jp_fetch: Fetch, room: Any, jp_root_dir: Path
+) -> None:
+    (jp_root_dir / "notes.md").write_text("before")
+    socket = await room("notes.md", "text", "file")
+    await read(socket, lambda message: message[:2] == b"\x00\x00")
+    for chunk, content in ((1, "one "), (2, "two "), (-1, "three")):
+        body = {"type": "file", "format": "text", "content": content, "chunk": chunk}
+        await call(jp_fetch, "api/contents", "notes.md", method="PUT", body=body)
+    assert (jp_root_dir / "notes.md").read_text() == "one two three"
+    listed = await versions(jp_fetch, "notes.md")
+    model = await call(jp_fetch, "api/collaboration/versions", "notes.md", version=listed[-1]["id"])
+    assert model["content"] == "before"
+
+
+async def test_versions_follow_a_rename(
+    server: Any, jp_fetch: Fetch, room: Any, notebook: Callable[..., Path]
+) -> None:
+    notebook(PATH, "x = 1")
+    await opened(room)
+    first = await with_a_version(jp_fetch)
+    await jp_fetch("api/contents", PATH, method="PATCH", body=json.dumps({"path": "other.ipynb"}))
+    assert first in await versions(jp_fetch, "other.ipynb")
+
+
 async def test_a_save_that_is_no_notebook_is_refused_and_changes_nothing(
     server: Any, jp_fetch: Fetch, room: Any, notebook: Callable[..., Path]
 ) -> None:

@@ -49,6 +49,11 @@ class Aftercare:
         self._tell = tell
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def full(self) -> bool:
+        """Whether more restores are being looked after than may be."""
+        return len(self._tasks) >= self._workshop.limits.restores_at_once
+
     def begin(self, runner: RoomRunner, before: Before) -> None:
         """A restore was made: look after it once everybody has seen it."""
         task = self._workshop.supervisor.spawn(self._look(runner, before), f"after a restore of {runner.key}")

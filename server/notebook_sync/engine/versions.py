@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from notebook_sync.core import events as ev
 from notebook_sync.core.errors import CollabError, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey
 from notebook_sync.core.lifecycle import DocumentState
@@ -22,7 +23,7 @@ from notebook_sync.core.roles import Member
 from notebook_sync.engine.meanwhile import Aftercare, Before, clock_time, named
 from notebook_sync.engine.registry import Registry
 from notebook_sync.engine.runner import RoomRunner, Told, Workshop
-from notebook_sync.ports import Cursor, LeaseGranted, Version, VersionStore
+from notebook_sync.ports import Cursor, LeaseGranted, Trimmed, Version, VersionStore
 
 log = logging.getLogger(__name__)
 
@@ -229,20 +230,39 @@ class Versions:
         leases, node = self._workshop.saver.leases, self._workshop.node
         async with self._locks.setdefault(runner, asyncio.Lock()):
             if runner.room.state is not DocumentState.LIVE:
-                yield "the shared store is away, nothing was changed; try again when it is back"
+                raise StoreUnavailable("nothing was changed; it can be done when the store is back")
+            if self._aftercare.full:
+                yield "too much was restored in the last seconds; look at the result first"
                 return
             lease = await leases.acquire(runner.document, PURPOSE, node, self._limits.lease_ttl)
             if not isinstance(lease, LeaseGranted):
                 yield "somebody else is restoring this document right now; look at the result first"
                 return
+            if not await self._caught_up(runner):
+                raise StoreUnavailable("nothing was changed; other servers' edits are still on their way")
             yield None
             if await self._stored(runner):
                 await leases.release(runner.document, PURPOSE, node)
 
+    async def _caught_up(self, runner: RoomRunner) -> bool:
+        """Whether this copy has all that the log has: what another server just brought back, above all."""
+        if (place := runner.room.place) is None:
+            return False
+        entries = await self._workshop.store.since(runner.document, Cursor(*place))
+        if isinstance(entries, Trimmed):
+            return False
+        if not entries or runner.room.seq >= entries[-1].seq:
+            return True
+        runner.post(ev.LogAhead())
+        return await self._comes_true(runner, lambda: runner.room.seq >= entries[-1].seq)
+
     async def _stored(self, runner: RoomRunner) -> bool:
+        return await self._comes_true(runner, lambda: runner.room.stored)
+
+    async def _comes_true(self, runner: RoomRunner, condition: Callable[[], bool]) -> bool:
         deadline = asyncio.get_running_loop().time() + self._limits.restore_wait
-        while not runner.room.stored and not runner.closed.done():
-            if asyncio.get_running_loop().time() > deadline:
+        while not condition():
+            if runner.closed.done() or asyncio.get_running_loop().time() > deadline:
                 return False
             await asyncio.sleep(POLL)
         return True
