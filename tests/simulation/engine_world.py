@@ -299,6 +299,8 @@ class World:
                 room = runner.room
                 if room.state is not DocumentState.LIVE or not room.stored:
                     waits.append(f"{server.name} is {room.state}, stored {room.stored}")
+            if server.holds_back():
+                waits.append(f"{server.name} has something to give back to the store")
         if not self.any_saved():
             waits.append("the file is not written")
         return waits

@@ -216,6 +216,11 @@ class Server:
         runners = list(self.sync.registry) if self.sync is not None else []
         return {str(runner.key): runner.room.replica.doc for runner in runners}
 
+    def holds_back(self) -> bool:
+        """Whether its disk keeps a document that is still to be carried over into the store's."""
+        document = at_once(self.world.store.updates.find_document(self.world.key))
+        return any(head.provisional and head.document != document for _, head in self.disk.heads())
+
     @property
     def link(self) -> StoreLink | None:
         """The running process's link to the store."""

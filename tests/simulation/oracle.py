@@ -142,11 +142,13 @@ class Oracle:
 
     def forced_reload(self, tab: Tab) -> None:
         """A tab is told that its history is over."""
+        if not tab.synced:
+            return  # it had nothing yet
         lineage = (tab.session or "").partition(".")[0]
         loaded = self.world.store.loaded()
         if loaded is not None and loaded.lineage == lineage:
             raise Violation(f"{tab.name} had to reload, and its history had not ended")
-        if tab.synced and lineage not in self.world.provisional:
+        if lineage not in self.world.provisional:
             raise Violation(f"{tab.name} had to reload, and its history should not have ended")
 
     def look(self, name: str, doc: Doc[Any]) -> None:

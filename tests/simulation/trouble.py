@@ -186,6 +186,8 @@ ALL: tuple[tuple[Trouble, float], ...] = (
 
 
 def some(world: World) -> list[Trouble]:
-    """What goes wrong in this world; some twice."""
+    """What goes wrong in this world; some twice. What is kept in two places is not lost in both at once."""
     chosen = [trouble for trouble, chance in ALL if world.rng.random() < chance]
+    if own_disk_full in chosen:
+        chosen = [trouble for trouble in chosen if trouble not in (store_emptied, store_set_back)]
     return chosen + [trouble for trouble in chosen if trouble is not stumbles and world.rng.random() < 0.3]
