@@ -35,7 +35,7 @@ FAMILIES = (
     },
     {
         "memory_store", "memory_channel", "memory_faults", "memory_lease", "memory_ledger", "memory_files",
-        "memory_copies", "memory_versions",
+        "memory_copies", "memory_versions", "memory_local_ledger",
     },
     {"embedded_valkey", "valkey_process"},
     {"local_files", "exchange", "replaced_files"},
@@ -47,7 +47,7 @@ FAMILIES = (
     },
 )  # fmt: skip
 """Adapters that are one adapter in several modules."""
-TOOLS = {"atomic_replace", "compaction", "exchange", "local_disk", "log_chain"}
+TOOLS = {"atomic_replace", "compaction", "exchange", "intents", "local_disk", "log_chain"}
 """Functions that several adapters use and that are no adapters themselves."""
 
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from notebook_sync.adapters.intents import kept_intents
 from notebook_sync.adapters.memory_faults import Faults
-from notebook_sync.core.ids import DocumentId, NodeId
+from notebook_sync.core.ids import DocumentId
 from notebook_sync.ports import FileRecord, Intent
-
-INTENTS_KEPT = 16
-"""The newest, whoever wrote them."""
-INTENTS_MOST = 64
-"""With the newest of each other node."""
 
 
 class MemoryFileLedger:
@@ -48,13 +44,7 @@ class MemoryFileLedger:
         self._records[document, folder] = replace(known, digest=digest, base=base, seen=now_seen)
         self.faults.after()
 
-
-def kept_intents(intents: Sequence[Intent]) -> tuple[Intent, ...]:
-    """Of intents, newest first, those that are kept (see ``ports.FileLedger.intend``)."""
-    kept: list[Intent] = []
-    nodes: set[NodeId] = set()
-    for intent in intents:
-        if len(kept) < INTENTS_KEPT or (intent.node not in nodes and len(kept) < INTENTS_MOST):
-            kept.append(intent)
-            nodes.add(intent.node)
-    return tuple(kept)
+    def forget(self, document: DocumentId) -> None:
+        """Lose all records of the document."""
+        for place in [place for place in self._records if place[0] == document]:
+            del self._records[place]

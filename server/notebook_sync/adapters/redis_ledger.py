@@ -6,15 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from notebook_sync.adapters.intents import INTENTS_KEPT, INTENTS_MOST
 from notebook_sync.adapters.redis_connection import Redis, call, check_namespace, run, trouble
 from notebook_sync.adapters.redis_records import Keys, readable
 from notebook_sync.core.ids import DocumentId, Generation, NodeId
 from notebook_sync.ports import FileRecord, Intent
-
-INTENTS_KEPT = 16
-"""The newest, whoever wrote them."""
-INTENTS_MOST = 64
-"""With the newest of each other node."""
 
 
 class RedisFileLedger:
