@@ -55,7 +55,7 @@ def text_of(opened: ev.Opened | ev.OpenedLocally) -> str:
 class Bench:
     """A loader, and all that it works with."""
 
-    def __init__(self, *, provisional: bool = True, window: float = 0.0) -> None:
+    def __init__(self, *, provisional: bool = True, window: float = 0.0, patience: float = 0.0) -> None:
         ids = itertools.count(1)
         self.store = MemoryStore(recovery_window=window)
         self.files = MemoryFiles()
@@ -72,7 +72,7 @@ class Bench:
             return f"{next(ids):032x}"
 
         self.recovery = Recovery(self.store, self.copies, Limits(), give_back)
-        naming = Naming(self.store, self.copies, self.recovery.recovered, new_id, provisional)
+        naming = Naming(self.store, self.copies, self.recovery.recovered, new_id, provisional, patience)
         self.naming = naming
         self.loader = Loader(
             self.store,
@@ -180,6 +180,35 @@ async def test_an_unknown_document_opens_provisionally_under_what_its_session_wa
     again = await bench.loader.open_locally(KEY)
     assert again is not None
     assert again[1] == event
+
+
+async def test_a_store_that_stumbles_makes_no_document_provisional(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second history would cost whoever typed in it a reload."""
+    bench = Bench(patience=5.0)
+    bench.store.faults.down = True
+    find, tries = bench.store.find_document, 0
+
+    async def counted(key: DocumentKey) -> DocumentId | None:
+        nonlocal tries
+        tries += 1
+        return await find(key)
+
+    monkeypatch.setattr(bench.store, "find_document", counted)
+    asking = [asyncio.ensure_future(bench.naming.lineage(KEY)) for _ in range(3)]
+    opening = asyncio.ensure_future(bench.loader.open_locally(KEY))
+    await wait_until(lambda: tries > 8)
+    bench.store.faults.down = False
+    named = await asyncio.gather(*asking)
+    assert await opening is None
+    assert {one.lineage for one in named} == {await bench.store.reserve(named[0].document, OTHER)}
+    assert await bench.copies.heads() == ()
+
+
+async def test_all_who_ask_for_an_unknown_document_at_once_are_told_one_history() -> None:
+    bench = Bench(patience=0.05)
+    bench.store.faults.down = True
+    named = await asyncio.gather(*(bench.naming.lineage(KEY) for _ in range(5)))
+    assert len({(one.document, one.lineage) for one in named}) == 1
 
 
 async def test_a_store_of_this_servers_own_is_waited_for() -> None:

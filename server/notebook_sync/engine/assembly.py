@@ -95,7 +95,9 @@ def assemble(
         tell(Told("overwrite", key, severity.upper(), sentence))
 
     recovery = Recovery(ports.store, ports.copies, limits, give_back)
-    naming = Naming(ports.store, ports.copies, recovery.recovered, chance.id, provisional)
+    naming = Naming(
+        ports.store, ports.copies, recovery.recovered, chance.id, provisional, limits.provisional_patience
+    )
     loader = Loader(
         ports.store,
         ports.files,

@@ -166,7 +166,7 @@ class Loader:
             return copy.head.document, ev.OpenedLocally(
                 copy.head.lineage, copy.updates, copy.head.provisional
             )
-        if not self.naming.provisional:
+        if not self.naming.provisional or (head is None and await self.naming.answers(key)):
             return None
         head = head or await self.naming.reserve_provisionally(key)
         state = await self.codec.seed(key.kind, content.data, trusted=content.trusted, lineage=head.lineage)

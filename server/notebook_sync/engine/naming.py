@@ -6,12 +6,14 @@ here before, so that nobody makes it a second history (rules 9 and 20).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from notebook_sync.core.errors import DocumentEnded, LocalDiskFailed, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage
+from notebook_sync.engine.backoff import backoff
 from notebook_sync.ports import LocalCopies, LocalHead, UpdateStore
 
 log = logging.getLogger(__name__)
@@ -29,13 +31,16 @@ class Named:
 @dataclass(frozen=True, slots=True)
 class Naming:
     """``recovered`` returns once nobody who might know more is still to be heard (rule 8); ``new_id`` makes
-    128-bit random ids in hex; ``provisional`` allows documents that the store may not know of (rule 9)."""
+    128-bit random ids in hex; ``provisional`` allows documents that the store may not know of (rule 9),
+    once it has been away for ``patience`` seconds: a connection that tore says nothing about the store."""
 
     store: UpdateStore
     copies: LocalCopies
     recovered: Callable[[], Awaitable[None]]
     new_id: Callable[[], str]
     provisional: bool
+    patience: float = 0.0
+    _reserving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def document(self, key: DocumentKey) -> DocumentId:
         """The id of the document at ``key``. Raises ``StoreUnavailable``."""
@@ -61,6 +66,8 @@ class Naming:
                 return Named(head.document, head.lineage, created=False)
             if not self.provisional:
                 raise
+            if await self.answers(key):
+                return await self._reserved(key)
             head = await self.reserve_provisionally(key)
             return Named(head.document, head.lineage, created=True)
 
@@ -103,8 +110,27 @@ class Naming:
         except LocalDiskFailed as error:
             log.warning("what this disk keeps of %s is still there: %s", path, error)
 
+    async def answers(self, key: DocumentKey) -> bool:
+        """Whether the store, which did not answer a moment ago, does so within ``patience``."""
+        loop = asyncio.get_running_loop()
+        end, failures = loop.time() + self.patience, 0
+        while loop.time() < end:
+            failures += 1
+            await asyncio.sleep(backoff(failures, self.patience / 32, self.patience / 4))
+            try:
+                await self.store.find_document(key)
+            except StoreUnavailable:
+                continue
+            return True
+        return False
+
     async def reserve_provisionally(self, key: DocumentKey) -> LocalHead:
-        """An id and a history for a document that is unknown here, while the store is away."""
+        """An id and a history for a document that is unknown here, while the store is away: the same for
+        all who ask."""
+        async with self._reserving:
+            return await self.local(key) or await self._made_provisionally(key)
+
+    async def _made_provisionally(self, key: DocumentKey) -> LocalHead:
         head = LocalHead(
             DocumentId(self.new_id()), Lineage(self.new_id()), key, cursor=None, provisional=True
         )
