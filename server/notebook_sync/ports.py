@@ -295,9 +295,9 @@ class VersionStore(Protocol):
     async def add(
         self, document: DocumentId, path: str, data: bytes, *, reason: str, by: str = "", note: str = ""
     ) -> Version:
-        """Keep ``data``. When the newest version has the same content, that one is returned and nothing
-        is written. Old ones go by ``Limits``; one that a notice named (reason merge, lineage or shrink)
-        goes last."""
+        """Keep ``data``. When the newest version has the same content, that one is returned, and no other is
+        made. Old ones go by ``Limits``; one that a notice named (reason merge, lineage or shrink) goes
+        last, also if it was there for another reason before."""
         ...
 
     async def list(self, document: DocumentId) -> tuple[Version, ...]:

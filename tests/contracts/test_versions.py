@@ -93,6 +93,29 @@ async def test_the_content_of_the_newest_is_not_kept_twice(versions: VersionStor
     assert await versions.list(D) == (third, second, first)
 
 
+@pytest.mark.parametrize("reason", ["merge", "lineage", "shrink"])
+async def test_a_version_that_is_there_already_is_kept_for_longer_once_a_notice_names_it(
+    make: Make, clock: Clock, reason: str
+) -> None:
+    versions = make(Limits(versions_kept=2))
+    first = await versions.add(D, PATH, b"one", reason="schedule")
+    clock.now += 60
+    named = await versions.add(D, PATH, b"one", reason=reason, by="Anna", note="cell 1")
+    assert (named.id, named.at, named.reason, named.by, named.note) == (
+        first.id,
+        first.at,
+        reason,
+        "Anna",
+        "cell 1",
+    )
+    assert await versions.add(D, PATH, b"one", reason="schedule") == named
+    for number in range(3):
+        clock.now += 60
+        await versions.add(D, PATH, str(number).encode(), reason="schedule")
+    assert (await versions.list(D))[-1] == named
+    assert await versions.read(D, named.id) == b"one"
+
+
 async def test_ids_sort_by_time_also_when_the_clock_stands_still_or_goes_back(
     versions: VersionStore, clock: Clock
 ) -> None:

@@ -21,14 +21,14 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from notebook_sync.adapters.atomic_replace import sync_folder
 from notebook_sync.core.errors import CorruptRecord, LocalDiskFailed
 from notebook_sync.core.ids import DocumentId
 from notebook_sync.core.limits import Limits
-from notebook_sync.core.thinning import surplus
+from notebook_sync.core.thinning import NAMED, surplus
 from notebook_sync.ports import Version
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class FileVersionStore:
         with _errors_of(folder), self._adding:
             known = self._list(document)
             if known and known[0].digest == digest:
-                return known[0]
+                return self._named(folder, path, known[0], reason, by, note)
             number = int(self._now() * 1000)
             if known:  # ids sort by time, also after the clock was set back
                 number = max(number, int(known[0].id.partition("-")[0]) + 1)
@@ -107,6 +107,15 @@ class FileVersionStore:
             self._make(folder)
             self._write(folder, version, path, data)
             self._thin(folder, (version, *known))
+        return version
+
+    def _named(self, folder: Path, path: str, version: Version, reason: str, by: str, note: str) -> Version:
+        """The newest version, which has this content already: kept for longer if a notice names it now."""
+        if reason not in NAMED or version.reason in NAMED:
+            return version
+        version = replace(version, reason=reason, by=by, note=note)
+        self._describe(folder, version, path)
+        sync_folder(str(folder))
         return version
 
     def _folder(self, document: DocumentId) -> Path:
@@ -130,10 +139,13 @@ class FileVersionStore:
         extension = os.path.splitext(path)[1]
         if not _EXTENSION.fullmatch(extension):
             extension = ""
-        about = {**asdict(version), "path": path, "file": f"{version.id}{extension}.gz"}
-        _place(folder / about["file"], gzip.compress(data, _LEVEL, mtime=0))
-        _place(folder / f"{version.id}.json", json.dumps(about, indent=1).encode())
+        _place(folder / f"{version.id}{extension}.gz", gzip.compress(data, _LEVEL, mtime=0))
+        self._describe(folder, version, path)
         sync_folder(str(folder))
+
+    def _describe(self, folder: Path, version: Version, path: str) -> None:
+        about = {**asdict(version), "path": path}
+        _place(folder / f"{version.id}.json", json.dumps(about, indent=1).encode())
 
     def _list(self, document: DocumentId) -> tuple[Version, ...]:
         folder = self._folder(document)

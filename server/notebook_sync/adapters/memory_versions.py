@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from notebook_sync.core.errors import LocalDiskFailed
 from notebook_sync.core.ids import DocumentId
 from notebook_sync.core.limits import Limits
-from notebook_sync.core.thinning import surplus
+from notebook_sync.core.thinning import NAMED, surplus
 from notebook_sync.ports import Version
 
 
@@ -29,7 +30,11 @@ class MemoryVersionStore:
         known = await self.list(document)
         digest = hashlib.sha256(data).hexdigest()
         if known and known[0].digest == digest:
-            return known[0]
+            newest = known[0]
+            if reason in NAMED and newest.reason not in NAMED:
+                newest = replace(newest, reason=reason, by=by, note=note)
+                self._kept[document][newest.id] = (newest, data)
+            return newest
         number = int(self._now() * 1000)
         if known:
             number = max(number, int(known[0].id.partition("-")[0]) + 1)
