@@ -81,6 +81,9 @@ class Loader:
         local = await self.local(document)
         if not isinstance(loaded, Loaded):
             loaded = await self._found(document, key, content, local, seeds)
+            if await self.store.document_id(key, document) != document:
+                # The store was emptied in between, and somebody asked for the path since.
+                raise DocumentEnded(f"{key.path} is another document by now")
         return opened(loaded, _of_same_lineage(local, loaded))
 
     async def _found(
