@@ -557,6 +557,24 @@ class Merged:
     size: Size = Size(0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class ViewMerged:
+    """What becomes of a notebook's text view and of its file.
+
+    ``data``: what the file should hold; None: what it does. ``update``: edits of the view's document, a v1
+    update by a fresh client id; None if nothing changes. ``slim``: the text that both then have in common.
+    ``loser``, ``conflicts``: the view's text, if the file did not take all of it, and where, for people.
+    ``valid``: False while the text is no valid notebook; then nothing is to be done.
+    """
+
+    data: bytes | None = None
+    update: bytes | None = None
+    slim: bytes = b""
+    loser: bytes | None = None
+    conflicts: tuple[str, ...] = ()
+    valid: bool = True
+
+
 class DocumentCodec(Protocol):
     """Turns files into documents and back. Long work: it runs in a worker process.
 
@@ -582,6 +600,11 @@ class DocumentCodec(Protocol):
         """Three-way merge per cell of the document and a changed file. Without a ``base`` neither
         side's cells are deleted and the document wins per cell (rule 17). A cell whose id is in ``seen``
         and not in the document was deleted by people: the file does not bring it back (rule 28)."""
+        ...
+
+    async def merge_view(self, state: bytes, base: bytes | None, file: bytes) -> ViewMerged:
+        """Bring the text document ``state`` of a notebook's file and the ``file``'s content together, cell
+        by cell; the file wins a conflict. ``base``: ``slim`` of what both last had in common."""
         ...
 
 

@@ -9,12 +9,12 @@ import hashlib
 import secrets
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pycrdt import Array, Doc, Map, Text, merge_updates
 
-from notebook_sync.adapters import merge_base, notebook_form, ydoc_form
+from notebook_sync.adapters import merge_base, notebook_form, text_view, ydoc_form
 from notebook_sync.adapters.minimal_edits import edit_notebook, edit_text
 from notebook_sync.adapters.notebook_form import Json
 from notebook_sync.adapters.notebook_merge import merge_notebooks
@@ -24,7 +24,7 @@ from notebook_sync.core.errors import CorruptRecord, InvariantBroken, RoomError
 from notebook_sync.core.ids import DocumentKind
 from notebook_sync.core.replica import SEED_MARK, STATE
 from notebook_sync.core.state_vector import decode_state_vector
-from notebook_sync.ports import Merged, Rendered, Size
+from notebook_sync.ports import Merged, Rendered, Size, ViewMerged
 
 T = TypeVar("T")
 
@@ -108,9 +108,25 @@ def merge(
             outcome = _merge_text(ydoc_form.source_of(doc), kind, base, theirs)
     finally:
         doc.unobserve(subscription)
-    update = merge_updates(*edits) if len(edits) > 1 else edits[0] if edits else None
     loser = theirs if outcome.conflicts else None
-    return Merged(update, loser, outcome.conflicts, outcome.slim, outcome.theirs, outcome.size)
+    return Merged(_one(edits), loser, outcome.conflicts, outcome.slim, outcome.theirs, outcome.size)
+
+
+def merge_view(state: bytes, base: bytes | None, file: bytes) -> ViewMerged:
+    """See ``text_view.merge_view``; ``state`` is the view's whole state (a v1 update)."""
+    doc = load(state)
+    edits: list[bytes] = []
+    subscription = doc.observe(lambda event: edits.append(event.update))
+    try:
+        outcome = text_view.merge_view(doc, base, file)
+    finally:
+        doc.unobserve(subscription)
+    return replace(outcome, update=_one(edits))
+
+
+def _one(edits: list[bytes]) -> bytes | None:
+    """One update of many."""
+    return merge_updates(*edits) if len(edits) > 1 else edits[0] if edits else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,8 @@ class LocalFiles:
 
     ``async with`` ends the watch over replaced files (rule 16). ``signer`` is asked for files whose name
     ends in ``.ipynb``. ``on_written`` hears, in a thread, of each file that was replaced, its path and
-    the inode it had; it must not raise. Blocking work has threads of its own, so that a file system that hangs takes none
-    from others.
+    the inode it had; it must not raise. Blocking work has threads of its own, so that a file system that
+    hangs takes none from others.
     """
 
     def __init__(

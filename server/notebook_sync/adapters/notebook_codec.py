@@ -13,7 +13,7 @@ from notebook_sync.adapters.worker_process import WorkerDied, WorkerProcess
 from notebook_sync.core.errors import RoomError
 from notebook_sync.core.ids import DocumentKind
 from notebook_sync.core.limits import Limits
-from notebook_sync.ports import Merged, Rendered
+from notebook_sync.ports import Merged, Rendered, ViewMerged
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,6 +64,9 @@ class NotebookCodec:
     ) -> Merged:
         return await self._call(codec_worker.merge, kind, state, base, theirs, tuple(seen))
 
+    async def merge_view(self, state: bytes, base: bytes | None, file: bytes) -> ViewMerged:
+        return await self._call(codec_worker.merge_view, state, base, file)
+
     async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         for _ in range(2):
             try:
@@ -89,3 +92,6 @@ class InlineCodec:
         self, kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes, seen: Sequence[str] = ()
     ) -> Merged:
         return codec_worker.merge(kind, state, base, theirs, tuple(seen))
+
+    async def merge_view(self, state: bytes, base: bytes | None, file: bytes) -> ViewMerged:
+        return codec_worker.merge_view(state, base, file)

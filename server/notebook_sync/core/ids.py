@@ -50,3 +50,8 @@ class DocumentKey:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.path}"
+
+    @property
+    def is_text_of_notebook(self) -> bool:
+        """Whether this is a notebook's file as text: a view beside the notebook, which alone is saved."""
+        return self.kind.format == "text" and self.kind != NOTEBOOK and self.path.endswith(".ipynb")

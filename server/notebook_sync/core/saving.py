@@ -7,11 +7,16 @@ checkpoint runs keeps the document dirty, because "saved" is a position and not 
 
 from __future__ import annotations
 
+import math
+
 from notebook_sync.core.limits import Limits
 
 
 class Saving:
-    """Positions are the room's apply positions; ``now`` is monotonic seconds."""
+    """Positions are the room's apply positions; ``now`` is monotonic seconds.
+
+    Without a ceiling (``math.inf``) nothing is done while people type, not even on request.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -56,13 +61,14 @@ class Saving:
         """When the next checkpoint should start; None while one runs or none is wanted."""
         if self.running is not None:
             return None
+        quiet = self._last_edit_at + self._limits.save_delay
+        patient = self.dirty and self._limits.save_ceiling == math.inf
         if self._asked:
-            return self._not_before
+            return max(self._not_before, quiet) if patient else self._not_before
         if not self.dirty or not self.autosave or self._first_unsaved_at is None:
             return None
-        debounced = self._last_edit_at + self._limits.save_delay
         ceiling = self._first_unsaved_at + self._limits.save_ceiling
-        return max(min(debounced, ceiling), self._not_before)
+        return max(min(quiet, ceiling), self._not_before)
 
     def started(self, position: int, now: float) -> None:
         """A checkpoint of everything up to ``position`` runs; later edits count from here."""

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from notebook_sync.core import events as ev
 from notebook_sync.core.effects import Checkpoint
 from notebook_sync.core.errors import CollabError, FileMissing, FileUnavailable
-from notebook_sync.core.ids import DocumentId, DocumentKind
+from notebook_sync.core.ids import DocumentId, DocumentKey, DocumentKind
 from notebook_sync.core.reconcile import Plan, plan
-from notebook_sync.engine.outside_edits import OutsideEdits, Saver, Subject
+from notebook_sync.engine.outside_edits import OutsideEdits, Saver, Subject, read_only
+from notebook_sync.engine.text_view import TextView
 from notebook_sync.ports import (
     FileContent,
     FileRecord,
@@ -22,6 +23,7 @@ from notebook_sync.ports import (
     Intent,
     LateWrite,
     LeaseGranted,
+    LeaseRefused,
     Rendered,
     Written,
 )
@@ -30,7 +32,6 @@ __all__ = ["Checkpointer", "Saver"]
 
 log = logging.getLogger(__name__)
 WRITE_TRIES = 4
-READ_ONLY = "is read-only: allow writing to it"
 
 
 class Checkpointer:
@@ -47,6 +48,7 @@ class Checkpointer:
         """Why the file can't be written, for people; empty while it can."""
         self._saver = saver
         self._outside = OutsideEdits(saver, self.subject)
+        self._view = TextView(saver, self.subject, self._outside)
 
     @property
     def path(self) -> str:
@@ -113,6 +115,8 @@ class Checkpointer:
         saver, limits = self._saver, self._saver.limits
         lease_ends = asyncio.get_running_loop().time() + limits.lease_ttl - limits.lease_margin
         lease = await saver.leases.acquire(self.document, self._purpose, saver.node, limits.lease_ttl)
+        if DocumentKey(self.subject.kind, self.path).is_text_of_notebook:
+            return await self._bring_view_together(checkpoint, lease, lease_ends)
         rendered = await saver.codec.render(self.subject.kind, checkpoint.state)
         content = await saver.files.read(self.path)
         record = await saver.ledger.record(self.document, saver.folder)
@@ -122,6 +126,20 @@ class Checkpointer:
             return event
         for _ in range(WRITE_TRIES):
             outcome = await self._once(checkpoint, rendered, content, lease.fence, lease_ends)
+            if not isinstance(outcome, FileContent):
+                return outcome
+            content = outcome
+        return ev.CheckpointDeferred()
+
+    async def _bring_view_together(
+        self, checkpoint: Checkpoint, lease: LeaseGranted | LeaseRefused, lease_ends: float
+    ) -> ev.Event:
+        if not isinstance(lease, LeaseGranted):
+            return ev.CheckpointDeferred(self._saver.limits.lease_wait)
+        content = await self._saver.files.read(self.path)
+        for _ in range(WRITE_TRIES):
+            outcome = await self._view.bring_together(checkpoint, content, lease_ends)
+            self.stamp = self._view.stamp
             if not isinstance(outcome, FileContent):
                 return outcome
             content = outcome
@@ -162,7 +180,7 @@ class Checkpointer:
                 f"{self.path} has content and its document never had any: the file is left as it is"
             )
         if not content.writable:
-            raise FileUnavailable(self.path, READ_ONLY)
+            raise read_only(self.path)
         if asyncio.get_running_loop().time() >= lease_ends:
             return ev.CheckpointDeferred()  # the lease may be another node's by now
         return await self._write(checkpoint, rendered, content, record, fence)

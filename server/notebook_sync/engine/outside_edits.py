@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from notebook_sync.core import events as ev
 from notebook_sync.core.effects import Checkpoint
-from notebook_sync.core.errors import UnreadableDocument
+from notebook_sync.core.errors import FileUnavailable, UnreadableDocument
 from notebook_sync.core.ids import DocumentId, DocumentKind, NodeId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.reconcile import remembered, shrinks
@@ -34,6 +34,11 @@ from notebook_sync.ports import (
     UpdateStore,
     VersionStore,
 )
+
+
+def read_only(path: str) -> FileUnavailable:
+    """The error of a file that may not be written."""
+    return FileUnavailable(path, "is read-only: allow writing to it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ class OutsideEdits:
             # came from the file as a conflict.
             await self.common(content.digest, taken.slim, taken.cells, record)
             return None
-        if await self._behind(checkpoint):
+        if await self.behind(checkpoint):
             return ev.CheckpointDeferred(self.saver.limits.gap_patience, behind=True)
         merged = await self._merged(checkpoint, rendered, content, record)
         if not isinstance(merged, Merged):
@@ -122,7 +127,7 @@ class OutsideEdits:
         self._say("info", f"changes that another program made to {self.subject.path} were merged in")
         return ev.FileMerged(merged.update)
 
-    async def _behind(self, checkpoint: Checkpoint) -> bool:
+    async def behind(self, checkpoint: Checkpoint) -> bool:
         """Whether the log has entries of other nodes that are not in the checkpoint."""
         cursor = Cursor(checkpoint.generation, checkpoint.seq, checkpoint.chain)
         entries = await self.saver.store.since(self.subject.document, cursor)
@@ -134,7 +139,7 @@ class OutsideEdits:
         """The merge; an event while the file may still be being written; None if it stays broken."""
         if not content.data.strip() and rendered.data.strip():
             # A program that writes in place empties the file first.
-            event = self._wait_for_whole(content)
+            event = self.wait_for_whole(content)
             if event is not None:
                 return event
         try:
@@ -142,12 +147,12 @@ class OutsideEdits:
                 self.subject.kind, checkpoint.state, record.base, content.data, record.seen
             )
         except UnreadableDocument as error:
-            event = self._wait_for_whole(content)
+            event = self.wait_for_whole(content)
             if event is None:
                 await self._give_up(content, str(error))
             return event
 
-    def _wait_for_whole(self, content: FileContent) -> ev.Event | None:
+    def wait_for_whole(self, content: FileContent) -> ev.Event | None:
         """When to look again at a file that is perhaps not written to its end; None if it took too long."""
         limits, now = self.saver.limits, asyncio.get_running_loop().time()
         if self._torn is None:
@@ -161,7 +166,7 @@ class OutsideEdits:
         """The file stays broken: it is written anew from the document, and what is in it is kept."""
         kept = "it was empty"
         if content.data.strip():
-            kept = f"what it wrote is kept as {await self._keep(content.data, 'merge', why)}"
+            kept = f"what it wrote is kept as {await self.keep(content.data, 'merge', why)}"
         self._torn = None
         self._say(
             "warning",
@@ -174,7 +179,7 @@ class OutsideEdits:
 
     # --- what is kept -------------------------------------------------------------------------
 
-    async def _keep(self, data: bytes, reason: str, note: str) -> str:
+    async def keep(self, data: bytes, reason: str, note: str) -> str:
         """Keep ``data`` as a version; returns its name for people. Raises ``LocalDiskFailed``: then it must
         not be written over."""
         version = await self.saver.versions.add(
@@ -186,7 +191,7 @@ class OutsideEdits:
         if merged.loser is None:
             return
         where = ", ".join(merged.conflicts)
-        kept = await self._keep(merged.loser, "merge", f"another program's: {where}")
+        kept = await self.keep(merged.loser, "merge", f"another program's: {where}")
         self._say(
             "warning",
             f"{self.subject.path} was changed by another program in the same place as by people here "
@@ -197,7 +202,7 @@ class OutsideEdits:
         """Keep what the document says before an edit from outside makes it much smaller."""
         before = Size(len(rendered.cells), len(rendered.data))
         if shrinks((before.cells, before.bytes), (after.cells, after.bytes), self.saver.limits):
-            kept = await self._keep(rendered.data, "shrink", "before another program made it much smaller")
+            kept = await self.keep(rendered.data, "shrink", "before another program made it much smaller")
             path = self.subject.path
             self._say("warning", f"another program made {path} much smaller; before, it was {kept}")
 
@@ -227,7 +232,7 @@ class OutsideEdits:
     ) -> ev.Event | None:
         """Take one late write in, as an edit of what the file said when it was replaced."""
         while self._late:
-            if await self._behind(checkpoint):
+            if await self.behind(checkpoint):
                 return ev.CheckpointDeferred(self.saver.limits.gap_patience, behind=True)
             late = self._late[0]
             merged = await self._late_merged(checkpoint, late, record)
@@ -259,7 +264,7 @@ class OutsideEdits:
 
     async def _keep_late(self, late: LateWrite) -> None:
         """Keep the oldest late write as a version."""
-        kept = await self._keep(late.data, "merge", "another program wrote it into a replaced file")
+        kept = await self.keep(late.data, "merge", "another program wrote it into a replaced file")
         self._late.popleft()
         self._say(
             "warning",

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from notebook_sync.core import events as ev
-from notebook_sync.core.ids import NOTEBOOK, DocumentKey, UserId
+from notebook_sync.core.ids import DocumentKey, UserId
 from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.engine.runner import CLOSE_MISSING, RoomRunner, Told, Workshop
 from notebook_sync.ports import LateWrite
@@ -72,9 +72,7 @@ class Registry:
 
     def late_write(self, late: LateWrite) -> bool:
         """To be given to the file store: the open room of the file takes it in. False if there is none."""
-        rooms = [runner for runner in self if runner.key.path == late.path]
-        rooms.sort(key=lambda runner: runner.key.kind != NOTEBOOK)  # a text view of it comes after it
-        return any(runner.late(late) for runner in rooms)
+        return any(runner.late(late) for runner in self if runner.key.path == late.path)
 
     async def close(self, deadline: float) -> None:
         """Save what can be saved within ``deadline`` seconds, then send everybody away."""

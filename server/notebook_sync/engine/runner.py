@@ -11,9 +11,10 @@ import asyncio
 import itertools
 import json
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from notebook_sync.core import effects as ef
@@ -140,7 +141,7 @@ class RoomRunner:
         self._room = Room(
             RoomConfig(
                 node=workshop.node,
-                limits=workshop.limits,
+                limits=_limits_for(key, workshop.limits),
                 new_client_id=workshop.new_client_id,
                 on_server_edit=lambda update: self.post(ev.ServerEdited(update)),
                 path=key.path,
@@ -219,7 +220,8 @@ class RoomRunner:
 
     def late(self, late: LateWrite) -> bool:
         """A program wrote into the file after it was replaced; False if this room can't take that in."""
-        if self.closed.done() or not self.checkpointer.late(late):
+        takes = not self.closed.done() and not self.key.is_text_of_notebook
+        if not takes or not self.checkpointer.late(late):
             return False
         self.post(ev.FileTouched())
         return True
@@ -546,6 +548,13 @@ class RoomRunner:
             return
         if isinstance(message, wire.AwarenessUpdate):
             self.post(ev.PeerAwareness(event.node, message.entries))
+
+
+def _limits_for(key: DocumentKey, limits: Limits) -> Limits:
+    """A text view of a notebook is brought together with the file only when nobody types in it."""
+    if key.is_text_of_notebook:
+        return replace(limits, save_delay=limits.text_view_idle, save_ceiling=math.inf)
+    return limits
 
 
 def _close_code(error: BaseException) -> tuple[int, str]:
