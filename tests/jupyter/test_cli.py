@@ -231,7 +231,7 @@ def test_help(command: str) -> None:
         "init": ["hackathon.toml"],
         "links": ["--group", "--root", "--state-dir"],
         "add": ["NAME", "--group", "--role", "--email", "--root"],
-        "move": ["NAME", "GROUP", "--root"],
+        "move": ["NAME", "group...", "--root"],
         "relink": ["NAME", "--root"],
         "revoke": ["NAME", "--root"],
     }[command]  # fmt: skip

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from jupyter_collab_ext.people import GROUP
+from jupyter_collab_ext.people_file import FORMAT
 from jupyter_collab_ext.simulated import Browser
 from tests.support.redis_servers import redis_binary, running
 from tests.support.started_group import StartedGroup
@@ -124,4 +125,4 @@ async def sees_no_state(group: StartedGroup, link: str) -> None:
             assert not any(secret.encode()[:20] in answer.body for secret in secrets)
     browser.close()
     assert sorted(os.listdir(group.folder)) == before
-    assert json.loads((group.root / ".collab" / "people.json").read_text())["format"] == 1
+    assert json.loads((group.root / ".collab" / "people.json").read_text())["format"] == FORMAT
