@@ -184,6 +184,24 @@ class Yjs:
         """``structs``: [client, clock, length, kind] each; ``deletes``: [client, clock, length] each."""
         return self.call("decode", update=to64(update))
 
+    def caret(self, doc: str, cell: str, index: int, assoc: int = 0) -> str:
+        """A caret in a cell's text, as front ends share it; it sticks to what is behind it (0) or before it
+        (-1)."""
+        caret: str = self.call("caret", doc=doc, cell=cell, index=index, assoc=assoc)["caret"]
+        return caret
+
+    def place(self, doc: str, caret: str) -> tuple[str, int] | None:
+        """The cell and the index (UTF-16) that a caret is at now; None if its cell is gone."""
+        place = self.call("place", doc=doc, caret=caret)["place"]
+        return None if place is None else (place[0], place[1])
+
+    def type(self, doc: str, cell: str, index: int, text: str) -> list[bytes]:
+        """Type into a cell; the updates."""
+        return [
+            from64(update)
+            for update in self.call("type", doc=doc, cell=cell, index=index, text=text)["updates"]
+        ]
+
     def frame(self, kind: str, doc: str, **arguments: Any) -> bytes:
         """A frame as y-websocket sends it: step1, step2, update, awareness or query."""
         return from64(self.call("frame", kind=kind, doc=doc, **arguments)["frame"])

@@ -77,6 +77,12 @@ const edits = {
   }
 }
 
+// The text of a notebook document's cell.
+const sourceOf = (doc, id) => {
+  for (const cell of doc.getArray('cells')) if (cell.get('id') === id) return cell.get('source')
+  throw new Error(`there is no cell ${id}`)
+}
+
 const kindOf = (struct) =>
   struct instanceof Y.GC ? 'GC' : struct instanceof Y.Skip ? 'Skip' : struct.content.constructor.name.replace(/^_/, '')
 
@@ -132,6 +138,28 @@ const calls = {
     clocks: [...Y.decodeStateVector(Y.encodeStateVectorFromUpdate(from64(update)))]
   }),
   decodeStateVector: ({ stateVector }) => ({ clocks: [...Y.decodeStateVector(from64(stateVector))] }),
+  // A caret before or behind (assoc -1) what is at an index of a cell's text, as front ends share it.
+  caret: ({ doc, cell, index, assoc = 0 }) => ({
+    caret: to64(
+      Y.encodeRelativePosition(Y.createRelativePositionFromTypeIndex(sourceOf(docs.get(doc), cell), index, assoc))
+    )
+  }),
+  // Where a caret is now: the cell and the index, or null if the cell is gone.
+  place: ({ doc, caret }) => {
+    const place = Y.createAbsolutePositionFromRelativePosition(
+      Y.decodeRelativePosition(from64(caret)), docs.get(doc)
+    )
+    if (place === null || place.type._item?.deleted || place.type.parent?._item?.deleted) return { place: null }
+    return { place: [place.type.parent.get('id'), place.index] }
+  },
+  type: ({ doc, cell, index, text }) => {
+    const updates = []
+    const note = (update) => updates.push(to64(update))
+    docs.get(doc).on('update', note)
+    sourceOf(docs.get(doc), cell).insert(index, text)
+    docs.get(doc).off('update', note)
+    return { updates }
+  },
   // Frames as y-websocket writes them.
   frame: ({ kind, doc, update, states = [] }) => {
     const encoder = encoding.createEncoder()
