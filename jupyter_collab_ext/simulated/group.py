@@ -28,7 +28,8 @@ class Group:
     ``browsers``: one for each person, writers first; a browser may serve several. The last
     ``watchers`` of them only watch, as a tutor does. ``habits``: of all writers, or of each in turn.
     Everything random comes from ``seed``.
-    ``on_remote`` and ``on_key`` are passed on to clients and persons, for measuring.
+    ``on_remote`` and ``on_key`` are passed on to clients and persons, for measuring. ``log`` and
+    ``numbered_from``: of people who go on in a notebook that others, with lower numbers, wrote in.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class Group:
         wants: tuple[str, ...] = (),
         on_remote: Callable[[CollabClient], None] | None = None,
         on_key: Callable[[Person], None] | None = None,
+        log: TokenLog | None = None,
+        numbered_from: int = 0,
     ) -> None:
         self.path = path
-        self.log = TokenLog()
+        self.log = log or TokenLog()
         self._rng = random.Random(seed)
         self._wants = wants
         self._on_remote = on_remote
@@ -53,7 +56,7 @@ class Group:
             self._client(browser, NAMES[number % len(NAMES)]) for number, browser in enumerate(browsers)
         ]
         self.people = [
-            self._person(client, number, _habits_of(number, habits), on_key)
+            self._person(client, numbered_from + number, _habits_of(number, habits), on_key)
             for number, client in enumerate(self.clients[: len(self.clients) - watchers])
         ]
 

@@ -85,6 +85,7 @@ class Person:
         self._shared_made = 0
         self._cells_made = 0
         self._words_made = 0
+        self._dead = False
         self._last_word: tuple[edits.Caret, str] | None = None
 
     async def work(self, seconds: float) -> None:
@@ -92,7 +93,7 @@ class Person:
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         await asyncio.sleep(self._rng.uniform(0, self._habits.pace))
-        while loop.time() < end:
+        while loop.time() < end and not self._dead:
             self.press_key()
             await asyncio.sleep(self._habits.pace * self._rng.uniform(0.6, 1.4))
         self.finish()
@@ -113,6 +114,7 @@ class Person:
 
     def die(self) -> None:
         """The tab is gone without a word: what nobody said to be stored may be lost with it."""
+        self._dead = True
         self._keys.clear()
         known = {word.token: word for word in self._log.words if word.person == self.number}
         for number in range(1, self._words_made + 1):

@@ -81,6 +81,19 @@ def silence() -> float:
 
 
 @pytest.fixture
+def frozen() -> float:
+    """How long a server is frozen: longer than its right to write files lasts, and longer than others show
+    its people."""
+    return 30.0 if FULL else 14.0
+
+
+@pytest.fixture
+def drops() -> int:
+    """How many tabs come and go without a word."""
+    return 1000 if FULL else 200
+
+
+@pytest.fixture
 def repeats() -> int:
     """How often a race is run."""
     return 20 if FULL else 3

@@ -10,6 +10,7 @@ import pytest
 from psutil import RLIM_INFINITY, RLIMIT_FSIZE, Process
 
 from tests.support.matrix import Case
+from tests.support.paces import Paces
 from tests.support.redis_servers import RedisServer
 from tests.support.site import Site
 from tests.support.stock_server import free_port
@@ -19,6 +20,8 @@ from tests.support.waiting import lasting
 EMBEDDED, VALKEY, REDIS = "embedded", "valkey", "redis"
 OUR_OWN = ((1, VALKEY), (2, VALKEY), (1, REDIS), (2, REDIS))
 """Stores that we run, as people do."""
+OTHERS_RATIO = 3.0
+"""How much later people may see each other's keys because the store is slow: no later, on a quiet machine."""
 
 
 @pytest.mark.over((2, VALKEY), (1, EMBEDDED), (1, VALKEY), (1, REDIS), (2, REDIS))
@@ -169,6 +172,29 @@ async def test_the_store_comes_back_empty(case: Case, place: Site) -> None:
             await trial.until_words(6)
 
         await trial.survives(fault)
+
+
+@pytest.mark.over((1, REDIS), (1, VALKEY))
+async def test_a_slow_store_makes_nobody_wait_for_the_others(
+    case: Case, place: Site, silence: float, repeats: int
+) -> None:
+    """A second for each answer: only "stored" comes later."""
+    (line,) = place.lines
+    async with on_trial(case, place) as trial:
+        paces = Paces(trial.probe, silence / 2)
+
+        async def begin() -> None:
+            line.change(delay_up=0.5, delay_down=0.5)
+
+        async def end() -> None:
+            line.clear()
+
+        async def fault() -> None:
+            await paces.take_turns(min(repeats, 3), begin, end)
+
+        await trial.survives(fault)
+        print(paces)
+        assert max(paces.ratios) < OTHERS_RATIO, str(paces)
 
 
 def _redis(trial: Trial) -> RedisServer:

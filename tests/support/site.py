@@ -123,9 +123,36 @@ class Site:
         return next(server for server in self.servers if server.running)
 
     async def restart(self, *which: int) -> None:
-        """Start servers again that were killed."""
-        for number in which:
-            await asyncio.to_thread(self.servers[number].start)
+        """Start servers again that were killed, all at once."""
+        await asyncio.gather(*(asyncio.to_thread(self.servers[number].start) for number in which))
+
+    def kill_all(self) -> None:
+        """kill -9 of the store and of all servers in one moment."""
+        self.store.kill()
+        for server in self.servers:
+            server.kill()
+
+    async def start_all(self) -> None:
+        """Have all of it back after ``kill_all``."""
+        if self.redis is not None:
+            await self.store.revive()
+        await self.restart(*range(len(self.servers)))
+
+    def node(self, number: int) -> str:
+        """The id that a server has since its last start."""
+        return str(self.servers[number].request("GET", "api/collaboration/status").json()["node"])
+
+    def writer(self, path: str) -> int:
+        """Which server holds the right to write the notebook's file."""
+        assert self.redis is not None
+        rooms = self.servers[0].request("GET", "api/collaboration/status").json()["rooms"]
+        (document,) = [room["document"] for room in rooms if room["path"] == path]
+        held = self.redis.command("HGETALL", f"jc:default:{{{document}}}:meta")
+        words = held.decode(errors="replace").split("\r\n")
+        owners = [words[at + 2] for at, word in enumerate(words) if word.startswith("lease:file:")]
+        nodes = [self.node(number) for number in range(len(self.servers))]
+        (owner,) = [node for node in nodes if any(node in owner for owner in owners)]
+        return nodes.index(owner)
 
     def close(self) -> None:
         """Give back what browsers hold."""

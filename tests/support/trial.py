@@ -18,7 +18,7 @@ from typing import Any
 from pycrdt import Doc
 
 from benchmarks.load import LatencyProbe
-from jupyter_collab_ext.simulated import TYPING_ONLY, CollabClient, Group, Habits, Report, judge
+from jupyter_collab_ext.simulated import TYPING_ONLY, CollabClient, Group, Habits, Report, TokenLog, judge
 from jupyter_collab_ext.simulated.notebook_edits import CellContent, read_document, read_notebook
 from notebook_sync.core.errors import CollabError
 from tests.support.matrix import MATRIX, Case, Outcome
@@ -37,10 +37,23 @@ LOOK = 0.1
 Act = Callable[[], Awaitable[None]]
 
 
+class Probe(LatencyProbe):
+    """Measures how soon people see each other's keys, but for some that a test slows down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ignored: set[CollabClient] = set()
+
+    def document_changed(self, reader: CollabClient) -> None:
+        """``reader`` has applied something."""
+        if reader not in self.ignored:
+            super().document_changed(reader)
+
+
 class Trial:
     """One case under way; made by ``on_trial``."""
 
-    def __init__(self, case: Case, place: Site, group: Group, probe: LatencyProbe) -> None:
+    def __init__(self, case: Case, place: Site, group: Group, probe: Probe) -> None:
         self.case = case
         self.site = place
         self.group = group
@@ -77,13 +90,37 @@ class Trial:
         """The tabs of people at one server."""
         return [c for number, c in enumerate(self.group.clients) if self.site.server_of(number) == server]
 
-    async def move(self, clients: list[CollabClient], to: int) -> None:
+    def move(self, clients: list[CollabClient], to: int) -> None:
         """These people open the notebook at another server, with what is in their tabs."""
         browser = self.site.browser(to)
         for client in clients:
             client.browser = browser
             client.session = None
             client.cut()
+
+    @asynccontextmanager
+    async def newcomers(self) -> AsyncIterator[None]:
+        """Seven others, with empty tabs, go on in the notebook: during the body they are the group."""
+        before = self.group
+        numbers = max((word.person for word in before.log.words), default=0) + 1
+        group = _seven(
+            self.site, before.path, self.probe, seed=numbers, log=before.log, numbered_from=numbers
+        )
+        async with group:
+            await group.until_synced()
+            self.group = group
+            yield
+        self.group = before
+
+    def status(self, number: int) -> dict[str, object]:
+        """What the server last said to a tab about the document's state; empty if it said nothing."""
+        said = self.group.clients[number].side_messages
+        return next((one for one in reversed(said) if one.get("type") == "status"), {})
+
+    def lose_all(self) -> None:
+        """All tabs die."""
+        for client in list(self.group.clients):
+            self.group.lose(client)
 
     def stored_words(self) -> set[str]:
         """Words that were acknowledged, and that nobody took away."""
@@ -187,17 +224,23 @@ async def on_trial(case: Case, place: Site, *, cells: int = 6) -> AsyncIterator[
     """Seven people in a new notebook at ``place``, all in step; they leave with the body."""
     path = f"{case.name.replace(' ', '-')}.ipynb"
     place.servers[0].write_notebook(path, cells)
-    browsers = [place.browser(place.server_of(number)) for number in range(7)]
-    probe = LatencyProbe()
-    people = Group(
-        browsers,
+    probe = Probe()
+    async with _seven(place, path, probe, seed=len(case.name) + case.servers) as group:
+        await group.until_synced()
+        yield Trial(case, place, group, probe)
+
+
+def _seven(
+    place: Site, path: str, probe: Probe, *, seed: int, log: TokenLog | None = None, numbered_from: int = 0
+) -> Group:
+    return Group(
+        [place.browser(place.server_of(number)) for number in range(7)],
         path,
-        seed=len(case.name) + case.servers,
+        seed=seed,
         habits=PEOPLE,
         wants=("stored", "status"),
         on_remote=probe.document_changed,
         on_key=probe.key_pressed,
+        log=log,
+        numbered_from=numbered_from,
     )
-    async with people as group:
-        await group.until_synced()
-        yield Trial(case, place, group, probe)

@@ -50,6 +50,16 @@ async def lasting(seconds: float) -> None:
     await asyncio.sleep(max(0.0, seconds))
 
 
+def the_moment(probe: Callable[[], bool], act: Callable[[], None], within: float) -> None:
+    """Do ``act`` in the very moment in which ``probe`` becomes true, which may last for milliseconds only:
+    looks a thousand times a second, in a thread of yours. Raises AssertionError after ``within`` seconds."""
+    deadline = time.monotonic() + within
+    while not probe():
+        assert time.monotonic() < deadline, f"the moment did not come within {within:.0f} s"
+        time.sleep(0.001)
+    act()
+
+
 def eventually(probe: Callable[[], T], *, timeout: float = 30.0, what: str = "the condition") -> T:
     """Ask ``probe`` until it answers something true, and return that.
 
