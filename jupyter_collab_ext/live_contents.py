@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 from jupyter_core.utils import ensure_async
 from jupyter_server import CallContext
+from jupyter_server.services.contents.checkpoints import GenericCheckpointsMixin
+from jupyter_server.services.contents.filecheckpoints import FileCheckpoints
 from jupyter_server.services.contents.handlers import (
     CheckpointsHandler,
     ContentsHandler,
@@ -33,7 +35,7 @@ from tornado import web
 
 from jupyter_collab_ext.bases import login_of
 from jupyter_collab_ext.identity import member_of
-from jupyter_collab_ext.rest.versions import answered, kind_of, moment
+from jupyter_collab_ext.rest.versions import answered, kind_of, moment, open_at
 from notebook_sync.app import NotRestored
 from notebook_sync.core.errors import RoomError, StoreUnavailable
 from notebook_sync.core.ids import NOTEBOOK, DocumentKey, UserId
@@ -198,7 +200,7 @@ async def _shared(engine: NotebookSync, path: str) -> DocumentKey | None:
     A notebook before a text view of its file: only the notebook is written to the file.
     """
     usual = DocumentKey(kind_of(path), path)
-    open_here = [status.key for status in engine.rooms() if status.key.path == path]
+    open_here = open_at(engine, path)
     try:
         if usual in open_here or await engine.versions.known(usual):
             return usual
@@ -225,7 +227,7 @@ async def _remember(
     service: Service, engine: NotebookSync, login: str, path: str, model: dict[str, Any]
 ) -> None:
     """Note what a login has. Without it the next save is taken as a whole, so a failure is no trouble."""
-    if not _whole(model):
+    if not _whole(model) or model.get("format") == "base64":
         return
     key = DocumentKey(kind_of(path), path)
     try:
@@ -258,14 +260,16 @@ def _checkpoint(version: Version) -> dict[str, Any]:
 async def _stock_checkpoint(manager: Any, checkpoint_id: str, key: DocumentKey) -> bytes:
     """What a checkpoint of the manager's own holds. Raises a 404 if there is none."""
     checkpoints = manager.checkpoints
-    if hasattr(checkpoints, "checkpoint_path"):
-        kept = Path(checkpoints.checkpoint_path(checkpoint_id, key.path))
-        try:
-            return await asyncio.to_thread(kept.read_bytes)
-        except OSError:
-            raise web.HTTPError(404, f"{key.path} has no checkpoint {checkpoint_id[:40]}") from None
-    if key.kind == NOTEBOOK:
-        model = await ensure_async(checkpoints.get_notebook_checkpoint(checkpoint_id, key.path))
-    else:
-        model = await ensure_async(checkpoints.get_file_checkpoint(checkpoint_id, key.path))
-    return _file_content(key, model)
+    if isinstance(checkpoints, GenericCheckpointsMixin):
+        if key.kind == NOTEBOOK:
+            model = await ensure_async(checkpoints.get_notebook_checkpoint(checkpoint_id, key.path))
+        else:
+            model = await ensure_async(checkpoints.get_file_checkpoint(checkpoint_id, key.path))
+        return _file_content(key, model)
+    if not isinstance(checkpoints, FileCheckpoints):
+        raise web.HTTPError(501, f"checkpoints of {type(checkpoints).__name__} can't be read; open a version")
+    kept = Path(checkpoints.checkpoint_path(checkpoint_id, key.path))
+    try:
+        return await asyncio.to_thread(kept.read_bytes)
+    except OSError:
+        raise web.HTTPError(404, f"{key.path} has no checkpoint {checkpoint_id[:40]}") from None

@@ -15,7 +15,7 @@ from tornado import web
 
 from jupyter_collab_ext.identity import member_of
 from jupyter_collab_ext.service import Refused, Service
-from notebook_sync.app import NotRestored
+from notebook_sync.app import NotebookSync, NotRestored
 from notebook_sync.core.errors import CorruptRecord, LocalDiskFailed, RoomError, StoreUnavailable
 from notebook_sync.core.ids import NOTEBOOK, DocumentKey, DocumentKind
 from notebook_sync.core.roles import Action, may
@@ -80,6 +80,9 @@ class VersionsHandler(APIHandler):
         try:
             clean = await self._service.path(path)
             kind = kind_of(clean)
+            open_here = open_at(await self._service.sync(), clean)
+            if open_here and DocumentKey(kind, clean) not in open_here:
+                kind = open_here[0].kind
             form = self.get_query_argument("format", kind.format)
             return await self._service.key(form, self.get_query_argument("type", kind.type), clean)
         except Refused as refused:
@@ -89,6 +92,11 @@ class VersionsHandler(APIHandler):
 def kind_of(path: str) -> DocumentKind:
     """How a file is opened when nobody says otherwise."""
     return NOTEBOOK if path.endswith(".ipynb") else TEXT
+
+
+def open_at(engine: NotebookSync, path: str) -> list[DocumentKey]:
+    """The documents of a file that are open here."""
+    return [status.key for status in engine.rooms() if status.key.path == path]
 
 
 def answered(call: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:

@@ -424,6 +424,15 @@ async def test_a_content_with_a_known_base_brings_only_what_its_author_changed(f
         assert notice.message.startswith("what Anna saved from elsewhere was merged in;")
 
 
+async def test_a_content_saved_at_another_server_is_merged_with_what_is_typed_here(folder: Path) -> None:
+    async with running(folder) as here, running(folder) as there:
+        (ours,) = await joined(here)
+        ours.type(" + typed")
+        await wait_until(lambda: here.rooms()[0].stored)
+        restored(await there.versions.put(KEY, notebook("a = 1", "b = 2 # saved", "c = 3"), BASE, ANNA))
+        await wait_until(lambda: ours.cells() == ["a = 1 + typed", "b = 2 # saved", "c = 3"])
+
+
 async def test_where_it_meets_what_people_typed_they_win_and_it_is_kept_as_a_version(folder: Path) -> None:
     told: list[Told] = []
     async with running(folder, told) as sync:

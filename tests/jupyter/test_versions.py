@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import nbformat
 import pytest
+from jupyter_server.services.contents.filecheckpoints import AsyncGenericFileCheckpoints
+from jupyter_server.services.contents.manager import AsyncContentsManager
 from jupyter_ydoc import YNotebook
 from pycrdt import Array
 from tornado.httpclient import HTTPClientError
@@ -30,16 +32,30 @@ Fetch = Callable[..., Awaitable[Any]]
 
 
 @pytest.fixture(params=["async", "sync"])
-def either_manager(request: pytest.FixtureRequest, jp_server_config: dict[str, Any]) -> None:
-    """Both kinds of contents managers."""
+def either_manager(request: pytest.FixtureRequest) -> None:
+    """Both kinds of contents managers; to be asked for before the server."""
     if request.param == "sync":
-        manager = "jupyter_server.services.contents.largefilemanager.LargeFileManager"
-        jp_server_config["ServerApp"]["contents_manager_class"] = manager
+        request.getfixturevalue("sync_manager")
+    manager = request.getfixturevalue("jp_serverapp").contents_manager
+    assert isinstance(manager, AsyncContentsManager) == (request.param == "async")
+
+
+@pytest.fixture(params=["async", "sync", "generic"])
+def any_checkpoints(request: pytest.FixtureRequest, jp_server_config: dict[str, Any]) -> None:
+    """Managers of both kinds, and checkpoints that know nothing of the manager's files."""
+    if request.param == "sync":
+        request.getfixturevalue("sync_manager")
+    if request.param == "generic":
+        generic = "jupyter_server.services.contents.filecheckpoints.AsyncGenericFileCheckpoints"
+        jp_server_config["AsyncContentsManager"] = {"checkpoints_class": generic}
+    checkpoints = request.getfixturevalue("jp_serverapp").contents_manager.checkpoints
+    assert isinstance(checkpoints, AsyncGenericFileCheckpoints) == (request.param == "generic")
 
 
 @pytest.fixture
-def jp_server_config(jp_server_config: dict[str, Any]) -> dict[str, Any]:
-    return jp_server_config
+def sync_manager(jp_server_config: dict[str, Any]) -> None:
+    manager = "jupyter_server.services.contents.largefilemanager.LargeFileManager"
+    jp_server_config["ServerApp"]["contents_manager_class"] = manager
 
 
 async def call(jp_fetch: Fetch, *parts: str, body: object = None, method: str = "GET", **query: str) -> Any:
@@ -264,7 +280,7 @@ def file_sources(path: Path) -> list[str]:
 
 
 async def test_a_stock_save_brings_only_what_its_author_changed_since_the_last_read(
-    server: Any, jp_fetch: Fetch, notebook: Callable[..., Path], jp_base_url: str, either_manager: None
+    either_manager: None, server: Any, jp_fetch: Fetch, notebook: Callable[..., Path], jp_base_url: str
 ) -> None:
     notebook(PATH, "x = 1", "y = 2")
     url = f"http://127.0.0.1:{server.port}{jp_base_url}"
@@ -312,7 +328,7 @@ async def test_where_a_stock_save_meets_typing_the_typing_stays_and_the_save_is_
 
 
 async def test_checkpoints_of_a_shared_document_are_versions(
-    server: Any, jp_fetch: Fetch, room: Any, notebook: Callable[..., Path], either_manager: None
+    either_manager: None, server: Any, jp_fetch: Fetch, room: Any, notebook: Callable[..., Path]
 ) -> None:
     path = notebook(PATH, "x = 1")
     await opened(room)
@@ -342,7 +358,7 @@ async def test_checkpoints_of_a_shared_document_are_versions(
 
 
 async def test_a_checkpoint_from_before_the_document_was_shared_is_restored_as_edits(
-    server: Any, jp_fetch: Fetch, room: Any, notebook: Callable[..., Path], either_manager: None
+    any_checkpoints: None, server: Any, jp_fetch: Fetch, room: Any, notebook: Callable[..., Path]
 ) -> None:
     path = notebook(PATH, "x = 1")
     stock = await call(jp_fetch, "api/contents", PATH, "checkpoints", method="POST")
@@ -362,11 +378,11 @@ async def test_a_checkpoint_from_before_the_document_was_shared_is_restored_as_e
 
 
 async def test_files_that_nobody_shares_are_saved_and_restored_as_before(
+    either_manager: None,
     server: Any,
     jp_fetch: Fetch,
     notebook: Callable[..., Path],
     jp_root_dir: Path,
-    either_manager: None,
 ) -> None:
     path = notebook(PATH, "x = 1")
     await call(jp_fetch, "api/contents", PATH, "checkpoints", method="POST")

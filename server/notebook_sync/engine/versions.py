@@ -8,6 +8,7 @@ type meanwhile stays, carets elsewhere stay, and the content before is a version
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from notebook_sync.core import events as ev
-from notebook_sync.core.errors import CollabError, StoreUnavailable
+from notebook_sync.core.errors import CollabError, RoomError, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey
 from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.core.roles import Member
@@ -96,8 +97,9 @@ class Versions:
             self._workshop.supervisor.spawn(self._first(runner), f"first version of {told.key}")
 
     async def _first(self, runner: RoomRunner) -> None:
-        await runner.opened()
-        await self._keep_scheduled(runner)
+        with contextlib.suppress(RoomError):  # people who wanted to open it are told
+            await runner.opened()
+            await self._keep_scheduled(runner)
 
     async def close(self, deadline: float) -> None:
         """Finish what restores have begun, within ``deadline`` seconds; call when the rooms are closed."""
