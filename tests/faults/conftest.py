@@ -94,6 +94,12 @@ def drops() -> int:
 
 
 @pytest.fixture
+def megabytes() -> int:
+    """How big a big notebook is."""
+    return 20 if FULL else 4
+
+
+@pytest.fixture
 def repeats() -> int:
     """How often a race is run."""
     return 20 if FULL else 3

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from jupyter_collab_ext.simulated.notebook_edits import read_document
 from tests.support.matrix import Case
 from tests.support.site import Site
 from tests.support.trial import on_trial
@@ -66,3 +69,25 @@ async def test_a_server_is_frozen_and_comes_back(case: Case, place: Site, frozen
             await trial.group.until_synced()
 
         await trial.survives(fault)
+
+
+@pytest.mark.over((1, EMBEDDED), (2, REDIS), (1, VALKEY))
+async def test_the_file_is_edited_while_no_server_runs(case: Case, place: Site) -> None:
+    """People type on in their tabs meanwhile: both are in the document and in the file."""
+    async with on_trial(case, place) as trial:
+        file = place.root / trial.group.path
+
+        async def fault() -> None:
+            await trial.until_stored()
+            for server in place.servers:
+                server.kill()
+            notebook = json.loads(file.read_bytes())
+            added = {"cell_type": "markdown", "id": "added-outside", "metadata": {}, "source": ["by hand"]}
+            notebook["cells"].insert(2, added)
+            file.write_text(json.dumps(notebook, indent=1) + "\n")
+            await place.restart(*range(len(place.servers)))
+            await trial.group.until_synced()
+
+        await trial.survives(fault)
+        sources = {cell.id: cell.source for cell in read_document(trial.group.clients[0].doc)}
+        assert sources["added-outside"] == "by hand"

@@ -174,6 +174,26 @@ async def test_the_store_comes_back_empty(case: Case, place: Site) -> None:
         await trial.survives(fault)
 
 
+@pytest.mark.over((2, VALKEY), (1, REDIS), (1, VALKEY), (2, REDIS))
+async def test_the_store_comes_back_empty_and_nobody_has_the_notebook_open(case: Case, place: Site) -> None:
+    """All that was acknowledged comes from the servers' own disks, not from the file, which is behind."""
+    async with on_trial(case, place) as trial:
+        redis = _redis(trial)
+        async with trial.typing():
+            await trial.until_words(18)
+        await trial.until_stored()
+        place.kill_all()
+        trial.lose_all()
+        shutil.rmtree(redis.directory / "appendonlydir")
+        await place.start_all()
+        async with trial.newcomers():
+            await trial.survives(_nothing_more)
+
+
+async def _nothing_more() -> None:
+    """What had to happen has happened."""
+
+
 @pytest.mark.over((1, REDIS), (1, VALKEY))
 async def test_a_slow_store_makes_nobody_wait_for_the_others(
     case: Case, place: Site, silence: float, repeats: int

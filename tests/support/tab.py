@@ -61,7 +61,8 @@ class Tab:
         assert process.returncode == 0, self.lines()[-10:]
 
     async def __aenter__(self) -> Self:
-        self._start()
+        if self._process is None:
+            self.start()
         await wait_until(lambda: "synced" in self.lines(), SYNC_WITHIN, "the tab is in step")
         return self
 
@@ -73,7 +74,8 @@ class Tab:
             self._process.communicate()
         self._folder.cleanup()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start it before the ``async with`` that waits for it."""
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
                 self._words, env=self._environ, stdin=subprocess.PIPE, stdout=said, stderr=said
