@@ -19,6 +19,7 @@ from notebook_sync.core.ids import NOTEBOOK, DocumentKey
 from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Role
+from notebook_sync.ports import Loaded
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.node import Server, SimulatedStore, shared_folder
 from tests.simulation.oracle import Oracle, Violation
@@ -29,8 +30,6 @@ PATH = "work.ipynb"
 ROLES = (Role.TUTOR, *[Role.PARTICIPANT] * 5, Role.OBSERVER)
 QUIET_WITHIN = 150.0
 """Virtual seconds after the last fault within which everything must have come to rest."""
-
-log = logging.getLogger(__name__)
 
 
 class Chance:
@@ -65,6 +64,17 @@ def no_other_chance(rng: random.Random) -> Iterator[None]:
     finally:
         for module, secrets in replaced:
             vars(module)["secrets"] = secrets
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """What goes wrong on purpose need not be logged."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def notebook(cells: int) -> bytes:
@@ -110,6 +120,7 @@ class World:
         self.servers = [Server(self, f"server{number}", disk) for number, disk in enumerate(disks)]
         self.tabs = [Tab(self, f"p{number}", role) for number, role in enumerate(ROLES)]
         self._kept: list[object] = []
+        self.history_may_end = False
         self.troubles: list[str] = []
         self.healed = False
         self._going_wrong: list[asyncio.Task[None]] = []
@@ -196,7 +207,7 @@ class World:
 
     def run(self, play: Callable[[World], Any]) -> World:
         """Let ``play`` (a coroutine function) happen, then see whether all promises were kept."""
-        with no_other_chance(self.rng):
+        with no_other_chance(self.rng), silence():
             try:
                 self.loop.run_until_complete(play(self))
             finally:
@@ -304,6 +315,12 @@ class World:
         if not self.any_saved():
             waits.append("the file is not written")
         return waits
+
+    def opening(self) -> bool:
+        """Whether the document is being opened for the first time somewhere."""
+        rooms = [runner.room for server in self.servers if server.sync for runner in server.sync.registry]
+        loading = any(room.state is DocumentState.LOADING for room in rooms)
+        return loading or not isinstance(self.store.loaded(), Loaded)
 
     def any_saved(self) -> bool:
         """Whether every open room's last word is in the file, as the one that may write it says."""

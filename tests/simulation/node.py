@@ -21,7 +21,7 @@ from notebook_sync.adapters.memory_ledger import MemoryFileLedger
 from notebook_sync.adapters.memory_store import MemoryStore
 from notebook_sync.adapters.notebook_codec import InlineCodec
 from notebook_sync.app import NotebookSync, SyncSettings, Told
-from notebook_sync.core.ids import NodeId
+from notebook_sync.core.ids import DocumentId, NodeId
 from notebook_sync.engine.assembly import Chance, Ports, assemble
 from notebook_sync.engine.file_watch import FileWatch
 from notebook_sync.engine.lobby_runner import LobbyRunner
@@ -219,7 +219,15 @@ class Server:
     def holds_back(self) -> bool:
         """Whether its disk keeps a document that is still to be carried over into the store's."""
         document = at_once(self.world.store.updates.find_document(self.world.key))
-        return any(head.provisional and head.document != document for _, head in self.disk.heads())
+        return any(
+            head.provisional and head.document != document and self._has_content(head.document)
+            for _, head in self.disk.heads()
+        )
+
+    def _has_content(self, document: DocumentId) -> bool:
+        """Whether more than a name is kept of it."""
+        kept = self.disk.newest(document).values()
+        return any(files.state != b"\x00\x00" or files.journal for files in kept)
 
     @property
     def link(self) -> StoreLink | None:

@@ -325,10 +325,18 @@ class Tab:
 
     def _changed(self, event: TransactionEvent) -> None:
         if not self._receiving and self.socket is not None and self.socket.accepted:
-            frame = wire.encode_update(event.update)
-            self._send_sync(frame, self._doing)
-            if self.world.rng.random() < 0.02:
-                self._send_sync(frame, [])  # the front end sends the same update twice
+            frame, socket, deeds = wire.encode_update(event.update), self.socket, self._doing
+            chance = self.world.rng.random()
+            if chance < 0.03:  # overtaken by what is typed next, as over two sockets
+                self.world.at(self.world.rng.uniform(0.1, 3.0), self._send_late, socket, frame, deeds)
+                return
+            self._send_sync(frame, deeds)
+            if chance < 0.05:
+                self._send_sync(frame, [])  # the same update twice
+
+    def _send_late(self, socket: Socket, frame: bytes, deeds: list[Deed]) -> None:
+        if socket is self.socket and socket.open:
+            self._send_sync(frame, deeds)
 
     def _send_sync(self, frame: bytes, deeds: list[Deed]) -> None:
         assert self.socket is not None
