@@ -16,7 +16,7 @@ COLUMNS = ("name", "email", "group", "role", "link")
 
 
 def write_links(roster: Roster, state_dir: Path) -> Path:
-    """Write the file anew, as the roster is; who was sent away is not in it. Raises ``ConfigError``.
+    """Make the file say what the roster does; who was sent away is not in it. Raises ``ConfigError``.
 
     With a byte order mark: spreadsheets read umlauts wrongly without one.
     """
@@ -35,5 +35,13 @@ def write_links(roster: Roster, state_dir: Path) -> Path:
             )
             table.writerow(map(cell, row))
     path = state_dir / LINKS_FILE
-    write_private(path, made.getvalue(), "utf-8-sig")
+    if not _holds(path, made.getvalue().encode("utf-8-sig")):
+        write_private(path, made.getvalue(), "utf-8-sig")
     return path
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content and path.stat().st_mode & 0o077 == 0
+    except OSError:
+        return False

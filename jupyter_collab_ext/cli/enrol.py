@@ -70,11 +70,13 @@ def _take_groups(done: Enrolment, plan: Plan, new: bool) -> None:
     planned = list(plan.groups)
     if not planned:
         # A roster alone makes the groups that it names.
-        said = (group for person in plan.people for group in person.groups)
-        first = {names.same(group): group for group in reversed(list(said))}
-        planned = [PlannedGroup(name) for name in reversed(first.values())]
-    for group in planned:
-        _take_group(done, group)
+        first: dict[str, PlannedGroup] = {}
+        for person in plan.people:
+            for group in person.groups:
+                first.setdefault(names.same(group), PlannedGroup(group, person.place))
+        planned = list(first.values())
+    for each in planned:
+        _take_group(done, each)
     if not planned and new:
         done.roster = done.roster.with_group(Group(GROUP, GROUP))
     _take_topics(done, plan)

@@ -40,9 +40,26 @@ SERVER = ("ip", "public_url", "certfile", "keyfile", "redis_url", "state_dir")
 
 def read_event_file(path: Path) -> Plan:
     """What the file says; its relative paths are meant from its folder. Raises ``Problems``."""
-    text = _text(path)
+    plan, problems = load_event_file(path)
+    if problems:
+        raise Problems(problems)
+    return plan
+
+
+def load_event_file(path: Path) -> tuple[Plan, list[Problem]]:
+    """As much as can be read, and the mistakes in it: so those of its roster are told with them."""
     try:
-        data = tomllib.loads(text)
+        text = _text(path)
+        table = Table(_parsed(path, text), path, Lines(text), [])
+    except Problems as error:
+        return Plan(), list(error.found)
+    plan = _plan(table)
+    return plan, sorted(table.problems, key=lambda problem: problem.place.line if problem.place else 0)
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = _AT_LINE.search(str(error))
         line = int(found[1]) if found and found[1] else text.count("\n") + 1
@@ -50,11 +67,6 @@ def read_event_file(path: Path) -> Plan:
         raise Problems([Problem(Place(path, line), f"this is no TOML: {sentence}")]) from None
     except RecursionError:
         raise Problems([Problem(Place(path), "this is no event file: it is nested too deeply")]) from None
-    table = Table(data, path, Lines(text), [])
-    plan = _plan(table)
-    if table.problems:
-        raise Problems(sorted(table.problems, key=lambda problem: problem.place.line if problem.place else 0))
-    return plan
 
 
 def _text(path: Path) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from jupyter_collab_ext.cli.event_file import read_event_file
+from jupyter_collab_ext.cli.event_file import load_event_file
 from jupyter_collab_ext.cli.plan import Plan, Problem, Problems
 from jupyter_collab_ext.cli.roster_csv import read_roster
 from jupyter_collab_ext.links import LONGEST_BASE, LONGEST_LINK
@@ -92,7 +92,6 @@ class Options:
         server = plan.server
         return self.with_server(server, REMEMBERED).over(
             root=plan.root,
-            notebooks=plan.notebooks,
             data=plan.data,
             link_days=plan.days,
             ask_names=plan.ask_names,
@@ -122,10 +121,7 @@ def read(options: Options) -> tuple[Options, Plan]:
     """The options with what the event file and the roster say. Raises ``Problems``."""
     plan, problems = Plan(), list[Problem]()
     if options.event_file is not None:
-        try:
-            plan = read_event_file(options.event_file)
-        except Problems as error:
-            problems += error.found
+        plan, problems = load_event_file(options.event_file)
     options = options.with_plan(plan)
     if options.roster is not None:
         try:

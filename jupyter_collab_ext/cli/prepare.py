@@ -123,7 +123,12 @@ def _notebooks(options: Options, plan: Plan, roster: Roster, known: Roster | Non
     found = {}
     for folder, group in roster.groups.items():
         fresh = known is None or folder not in known.groups
-        source = options.notebooks or own.get(same(group.name)) or (folders.example() if fresh else None)
+        source = (
+            options.notebooks
+            or own.get(same(group.name))
+            or plan.notebooks
+            or (folders.example() if fresh else None)
+        )
         if source is not None:
             found[folder] = source
     return found
