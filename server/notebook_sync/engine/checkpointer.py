@@ -168,8 +168,9 @@ class Checkpointer:
             if event is not None:
                 return event
             record = await self._saver.ledger.record(self.document, self._saver.folder)
-        elif _is_newer(content, record, checkpoint):
-            # Another node of ours wrote it with entries of the log that this one has not yet (rule 4).
+        elif _is_newer(content, record, checkpoint) and await self._outside.behind(checkpoint):
+            # Another node of ours wrote it with entries of the log that this one has not yet (rule 4). A
+            # log that was set back may never get to where it was then: the file does not wait for that.
             return ev.CheckpointDeferred(self._saver.limits.gap_patience, behind=True)
         if _in_other_form(content, rendered, record):
             # Nobody edited it, so nobody should find it rewritten for having been looked at.
