@@ -134,6 +134,7 @@ class Node(NotebookSync):
         copies = await stack.enter_async_context(MemoryLocalCopies(MemoryDisk(), self.node))
         self._store = cast(Any, Gated(gate, site.store, frozenset({"since"})))
         versions = cast(Any, Gated(gate, site.versions))
+        self._ledger = cast(Any, Forgetting(site.ledger))
         self.channel = site.channel.for_node(self.node)
         ports = Ports(
             store=self._store,
@@ -269,6 +270,17 @@ class Ledger(MemoryFileLedger):
     def lose_intents(self) -> None:
         """Nobody announced anything."""
         self._records = {at: replace(r, intents=()) for at, r in self._records.items()}
+
+
+class Forgetting:
+    """The ledger, as far as the end of documents goes."""
+
+    def __init__(self, ledger: MemoryFileLedger) -> None:
+        self._ledger = ledger
+
+    async def forget(self, document: DocumentId) -> None:
+        """See ``MirroredLedger``."""
+        self._ledger.forget(document)
 
 
 @dataclass
