@@ -17,12 +17,14 @@ from typing import Any, Self
 
 from pycrdt import Doc
 
+from notebook_sync.adapters.alone import StateDirLock
 from notebook_sync.adapters.codec_worker import fresh_client_id
 from notebook_sync.adapters.embedded_valkey import EmbeddedValkey
 from notebook_sync.adapters.file_versions import FileVersionStore, versions_folder
 from notebook_sync.adapters.local_copies import FileLocalCopies
 from notebook_sync.adapters.local_files import LocalFiles
-from notebook_sync.adapters.memory_ledger import MemoryFileLedger
+from notebook_sync.adapters.local_ledger import LocalFileLedger
+from notebook_sync.adapters.mirrored_ledger import MirroredLedger
 from notebook_sync.adapters.notebook_codec import NotebookCodec
 from notebook_sync.adapters.redis_channel import RedisChannel
 from notebook_sync.adapters.redis_connection import (
@@ -45,6 +47,7 @@ from notebook_sync.engine.connection import Connection, Transport
 from notebook_sync.engine.file_watch import FileWatch
 from notebook_sync.engine.lobby_runner import LobbyRunner
 from notebook_sync.engine.naming import Naming
+from notebook_sync.engine.outside_edits import accompanied
 from notebook_sync.engine.registry import Registry
 from notebook_sync.engine.runner import Told
 from notebook_sync.engine.supervisor import Supervisor, forever
@@ -185,17 +188,34 @@ class NotebookSync:
             redis, settings.namespace, limits, codec.executor, recovery_window=window
         )
         versions = FileVersionStore(versions_folder(settings.root_dir, settings.state_dir), limits)
+        bases = await stack.enter_async_context(LocalFileLedger(settings.state_dir / "files", limits))
+        servers = (
+            None
+            if shared
+            else await stack.enter_async_context(
+                StateDirLock(settings.state_dir / "servers", self.node, limits)
+            )
+        )
+        ledger = MirroredLedger(
+            RedisFileLedger(redis, settings.namespace),
+            bases,
+            limits,
+            alone=(lambda: False) if servers is None else servers.is_alone,
+        )
         ports = Ports(
             store=self._store,
             channel=channel,
             leases=RedisLeaseStore(redis, settings.namespace, grace=limits.lease_grace if shared else 0.0),
-            ledger=RedisFileLedger(redis, settings.namespace),
-            bases=MemoryFileLedger(),
+            ledger=ledger,
+            bases=bases,
             copies=copies,
             versions=versions,
             files=self._files,
             codec=codec,
             metrics=self._metrics,
+            remind=ledger.give_back,
+            ended=ledger.forget,
+            alone=accompanied if servers is None else servers.alone,
         )
         engine = assemble(
             self.node,

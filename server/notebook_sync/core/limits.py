@@ -154,7 +154,7 @@ class Limits:
     repair_interval: float = 2.0
     """At most one request for missing updates in this time."""
 
-    embedded_start: float = 10.0
+    embedded_start: float = 30.0
     """How long the embedded Valkey may be silent when it starts or is adopted."""
     embedded_load: float = 300.0
     """How long it may read its append-only file."""

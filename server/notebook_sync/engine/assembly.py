@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from notebook_sync.core.errors import FileUnavailable
-from notebook_sync.core.ids import DocumentKey, NodeId
+from notebook_sync.core.ids import DocumentId, DocumentKey, NodeId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.replica import merge
-from notebook_sync.engine.checkpointer import Saver
 from notebook_sync.engine.loader import Loader
-from notebook_sync.engine.naming import Naming
+from notebook_sync.engine.naming import Naming, nothing_kept
 from notebook_sync.engine.outlived import Outlived
+from notebook_sync.engine.outside_edits import Saver, accompanied
 from notebook_sync.engine.recovery import Recovery
 from notebook_sync.engine.registry import Registry
 from notebook_sync.engine.runner import Told, Workshop
@@ -32,9 +33,19 @@ from notebook_sync.ports import (
 )
 
 
+async def no_reminder(document: DocumentId, folder: str) -> None:
+    """The ledger keeps nothing but what the store has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What the engine needs from outside. ``bases``: the ledger of this server's own disk."""
+    """What the engine needs from outside.
+
+    ``bases``: the ledger of this server's own disk. ``remind``: tells the store's ledger what it lost of a
+    document and folder, while the store recovers. ``ended``: forgets what this disk has of a document that
+    has ended, besides its copy. ``alone``: whether this server alone may write files,
+    and stays so meanwhile, although the store is away.
+    """
 
     store: UpdateStore
     channel: Channel
@@ -46,6 +57,9 @@ class Ports:
     files: FileStore
     codec: DocumentCodec
     metrics: Metrics
+    remind: Callable[[DocumentId, str], Awaitable[None]] = no_reminder
+    ended: Callable[[DocumentId], Awaitable[None]] = nothing_kept
+    alone: Callable[[], AbstractAsyncContextManager[bool]] = accompanied
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +103,7 @@ def assemble(
     """
 
     async def give_back(head: LocalHead) -> None:
+        await ports.remind(head.document, folder)
         await _give_back(head, registry, workshop)
 
     def notice(key: DocumentKey, severity: str, sentence: str) -> None:
@@ -96,7 +111,13 @@ def assemble(
 
     recovery = Recovery(ports.store, ports.copies, limits, give_back)
     naming = Naming(
-        ports.store, ports.copies, recovery.recovered, chance.id, provisional, limits.provisional_patience
+        ports.store,
+        ports.copies,
+        recovery.recovered,
+        chance.id,
+        provisional,
+        limits.provisional_patience,
+        ports.ended,
     )
     loader = Loader(
         ports.store,
@@ -131,6 +152,7 @@ def assemble(
             versions=ports.versions,
             limits=limits,
             folder=folder,
+            alone=ports.alone,
         ),
         metrics=ports.metrics,
         new_client_id=chance.client,

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 
 from notebook_sync.core import events as ev
 from notebook_sync.core.effects import Checkpoint
-from notebook_sync.core.errors import CollabError, FileMissing, FileUnavailable
+from notebook_sync.core.errors import CollabError, FileMissing, FileUnavailable, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, DocumentKind
 from notebook_sync.core.reconcile import Plan, plan
 from notebook_sync.engine.outside_edits import OutsideEdits, Saver, Subject, read_only
@@ -114,7 +115,21 @@ class Checkpointer:
     async def _run(self, checkpoint: Checkpoint) -> ev.Event:
         saver, limits = self._saver, self._saver.limits
         lease_ends = asyncio.get_running_loop().time() + limits.lease_ttl - limits.lease_margin
-        lease = await saver.leases.acquire(self.document, self._purpose, saver.node, limits.lease_ttl)
+        try:
+            lease = await saver.leases.acquire(self.document, self._purpose, saver.node, limits.lease_ttl)
+        except StoreUnavailable:
+            async with saver.alone() as alone:
+                if not alone:
+                    raise
+                # Nobody else can write this file, and nobody can while this one does. What another program
+                # wrote is left for when the store is back: merging it needs the log's end (rule 4).
+                return await self._with_lease(checkpoint, LeaseGranted(0), math.inf)
+        return await self._with_lease(checkpoint, lease, lease_ends)
+
+    async def _with_lease(
+        self, checkpoint: Checkpoint, lease: LeaseGranted | LeaseRefused, lease_ends: float
+    ) -> ev.Event:
+        saver = self._saver
         if DocumentKey(self.subject.kind, self.path).is_text_of_notebook:
             return await self._bring_view_together(checkpoint, lease, lease_ends)
         rendered = await saver.codec.render(self.subject.kind, checkpoint.state)

@@ -28,11 +28,16 @@ class Named:
     created: bool
 
 
+async def nothing_kept(document: DocumentId) -> None:
+    """This disk has nothing of a document but its copy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Naming:
     """``recovered`` returns once nobody who might know more is still to be heard (rule 8); ``new_id`` makes
     128-bit random ids in hex; ``provisional`` allows documents that the store may not know of (rule 9),
-    once it has been away for ``patience`` seconds: a connection that tore says nothing about the store."""
+    once it has been away for ``patience`` seconds: a connection that tore says nothing about the store.
+    ``ended`` forgets what this disk has of a document that has ended, besides its copy."""
 
     store: UpdateStore
     copies: LocalCopies
@@ -40,6 +45,7 @@ class Naming:
     new_id: Callable[[], str]
     provisional: bool
     patience: float = 0.0
+    ended: Callable[[DocumentId], Awaitable[None]] = nothing_kept
     _reserving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def document(self, key: DocumentKey) -> DocumentId:
@@ -102,11 +108,12 @@ class Naming:
             log.warning("what this disk keeps of %s does not follow to %s: %s", old, new, error)
 
     async def deleted(self, path: str) -> None:
-        """The documents at and below ``path`` have ended: nothing of them is kept."""
+        """The documents at and below ``path`` have ended: nothing of them is kept on this disk."""
         try:
             for head in await self.copies.heads():
                 if head.key.path == path or head.key.path.startswith(f"{path}/"):
                     await self.copies.forget(head.document)
+                    await self.ended(head.document)
         except LocalDiskFailed as error:
             log.warning("what this disk keeps of %s is still there: %s", path, error)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 from notebook_sync.core import events as ev
@@ -41,6 +42,12 @@ def read_only(path: str) -> FileUnavailable:
     return FileUnavailable(path, "is read-only: allow writing to it")
 
 
+@asynccontextmanager
+async def accompanied() -> AsyncIterator[bool]:
+    """Other servers may be there: without the store nobody writes files."""
+    yield False
+
+
 @dataclass(frozen=True, slots=True)
 class Saver:
     """The ports a checkpoint needs; ``folder`` names the folder whose copy of the file this node writes."""
@@ -54,6 +61,8 @@ class Saver:
     folder: str
     store: UpdateStore
     versions: VersionStore
+    alone: Callable[[], AbstractAsyncContextManager[bool]] = accompanied
+    """Whether this server alone may write the files, and stays so meanwhile, although the store is away."""
 
 
 @dataclass(slots=True)
