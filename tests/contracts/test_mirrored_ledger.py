@@ -109,6 +109,35 @@ async def test_the_store_rolled_back(site: Site) -> None:
     assert await site.chosen() == "four"
 
 
+@pytest.mark.parametrize("last", ["mine", "theirs"])
+async def test_the_store_rolled_back_to_before_this_disk_knew_anything(site: Site, last: str) -> None:
+    other = MirroredLedger(site.store, MemoryLocalLedger(), Limits())
+    for number, digest in enumerate(("one", "two")):
+        await other.intend(D, F, intent(digest, number, "there"))
+        await other.common(D, F, digest, digest.encode())
+    assert await site.chosen() == "two"
+    if last == "mine":
+        await site.ledger.intend(D, F, intent("three", 3))
+        await site.agree("three")
+    await site.empty("one")
+    await site.store.intend(D, F, intent("one", 0, "there"))
+    assert not await site.disk.was_common(D, F, "one")
+    assert await site.chosen() == ("three" if last == "mine" else "two")
+
+
+async def test_an_announcement_that_came_to_nothing_does_not_make_the_mirror_s_content_newer(
+    site: Site,
+) -> None:
+    other = MirroredLedger(site.store, MemoryLocalLedger(), Limits())
+    await site.ledger.intend(D, F, intent("one"))
+    await site.agree("one")
+    await site.ledger.intend(D, F, intent("refused", 2))
+    for number in range(40):  # so many that the store has forgotten all but this node's newest
+        await other.intend(D, F, intent(f"their {number}", number, "there"))
+        await other.common(D, F, f"their {number}", f"their {number}".encode())
+    assert await site.chosen() == "their 39"
+
+
 async def test_a_crash_between_mirror_and_store(site: Site) -> None:
     await site.agree("one")
     await site.ledger.intend(D, F, intent("two"))

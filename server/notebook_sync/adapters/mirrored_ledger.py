@@ -25,17 +25,19 @@ is away, and this server is alone  the mirror's: nobody else can have agreed on 
 is away otherwise                  none: ``StoreUnavailable`` is raised
 knows none                         the mirror's: the store was emptied, or restored from before
 has the mirror's                   that one
+lacks the mirror's announcement    the mirror's: it was announced to the store before it was agreed on,
+                                   and a node's newest intents stay, so the store was rolled back
 has one that was common here       the mirror's: the store was rolled back, or never heard of the newer
 before the mirror's                one, as when this server died or was alone at that moment
 has another one                    the store's: another server agreed on it since; it is mirrored
 =================================  ==================================================================
 
 A content may come back: the file says A, then B, then on another server A again, and here B is the newest
-that was seen. Then the fourth rule would take a present A for the old one. Who writes A again announces it:
-so if the store's intents have a newer one for its content than for the mirror's, the store's is newer.
-(If nobody wrote it but another program put exactly A back, the base is B, older than could be. That costs
-a conflict at worst where people edited what differs between A and B since: the document wins, the file's
-text is kept as a version.)
+that was seen. Then the last rule but one would take a present A for the old one. Who writes A again
+announces it: so if the store's intents have a newer one for its content than for the mirror's, the store's
+is newer. (If nobody wrote it but another program put exactly A back, the base is B, older than could be.
+That costs a conflict at worst where people edited what differs between A and B since: the document wins,
+the file's text is kept as a version.)
 
 **Intents** of both count: an announcement is never withdrawn, so more of them can only be right.
 
@@ -101,7 +103,7 @@ class MirroredLedger:
             if await self._mirror_is_newer(document, folder, shared, local):
                 return _merged(local, shared, self._limits)
             if shared.digest is not None and shared.digest != local.digest:
-                await self._local.common(document, folder, shared.digest, shared.base or b"", shared.seen)
+                await self._take_over(document, folder, shared, shared.digest)
         return _merged(shared, local, self._limits)
 
     async def intend(self, document: DocumentId, folder: str, intent: Intent) -> None:
@@ -154,10 +156,20 @@ class MirroredLedger:
             return False
         if shared.digest is None:
             return True
+        if _forgot(shared.intents, local):
+            return True
         if not await self._local.was_common(document, folder, shared.digest):
             return False
         announced = [intent.digest for intent in shared.intents]
         return not _first(announced, shared.digest) < _first(announced, local.digest) < len(announced)
+
+    async def _take_over(self, document: DocumentId, folder: str, shared: FileRecord, digest: str) -> None:
+        """Mirror what another server agreed on, and that it was announced."""
+        for intent in shared.intents:
+            if intent.digest == digest:
+                await self._local.intend(document, folder, intent)
+                break
+        await self._local.common(document, folder, digest, shared.base or b"", shared.seen)
 
     @contextlib.contextmanager
     def _tolerated(self, *, unless: bool = False) -> Iterator[None]:
@@ -181,6 +193,16 @@ class MirroredLedger:
         except StoreUnavailable:
             if not self._alone():
                 raise
+
+
+def _forgot(stored: Sequence[Intent], local: FileRecord) -> bool:
+    """Whether the store was told of an announcement of the mirror's content and knows neither that one nor
+    any that was made here after it."""
+    digests = [intent.digest for intent in local.intents]
+    if local.digest not in digests:
+        return False
+    since = local.intents[: digests.index(local.digest) + 1]
+    return not any(intent in stored for intent in since)
 
 
 def _first(announced: Sequence[str], digest: str) -> int:
