@@ -77,7 +77,13 @@ def seconds() -> float:
 @pytest.fixture
 def silence() -> float:
     """How long something does not answer: longer than one call to the store may take."""
-    return 20.0 if FULL else 6.0
+    return 20.0 if FULL else 5.5
+
+
+@pytest.fixture
+def refusal() -> float:
+    """How long something refuses, at once."""
+    return 20.0 if FULL else 2.5
 
 
 @pytest.fixture
@@ -85,6 +91,12 @@ def frozen() -> float:
     """How long a server is frozen: longer than its right to write files lasts, and longer than others show
     its people."""
     return 30.0 if FULL else 14.0
+
+
+@pytest.fixture
+def turns() -> int:
+    """How often two situations that are compared take turns."""
+    return 5 if FULL else 1
 
 
 @pytest.fixture

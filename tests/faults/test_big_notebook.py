@@ -22,9 +22,7 @@ OTHERS_RATIO = 4.0
 
 
 @pytest.mark.over((1, EMBEDDED), (1, VALKEY))
-async def test_a_big_notebook_makes_nobody_wait(
-    case: Case, place: Site, megabytes: int, repeats: int
-) -> None:
+async def test_a_big_notebook_makes_nobody_wait(case: Case, place: Site, megabytes: int, turns: int) -> None:
     _write_big(place, megabytes)
     door, server = place.doors[0], place.servers[0]
     async with on_trial(case, place) as trial, AsyncExitStack() as stack:
@@ -41,7 +39,7 @@ async def test_a_big_notebook_makes_nobody_wait(
             await wait_until(lambda: bool(tabs[-1].words()), 120, "somebody writes in the big notebook")
 
         async def fault() -> None:
-            await paces.take_turns(min(repeats, 3), begin, end)
+            await paces.take_turns(turns, begin, end)
 
         await trial.survives(fault)
         print(paces)

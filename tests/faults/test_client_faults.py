@@ -53,13 +53,13 @@ async def test_a_tab_sleeps_and_comes_back(case: Case, place: Site, frozen: floa
 
 
 @pytest.mark.over((2, VALKEY), (1, EMBEDDED), (1, REDIS))
-async def test_everybody_loses_the_network_and_types_on(case: Case, place: Site, silence: float) -> None:
+async def test_everybody_loses_the_network_and_types_on(case: Case, place: Site, refusal: float) -> None:
     async with on_trial(case, place) as trial:
 
         async def fault() -> None:
             for door in place.doors:
                 door.away()
-            await lasting(silence)
+            await lasting(refusal)
             for door in place.doors:
                 door.clear()
             await trial.group.until_synced()
@@ -86,7 +86,7 @@ async def test_what_the_server_says_is_damaged_on_the_way(case: Case, place: Sit
 @pytest.mark.parametrize("rate", [1024, 0], ids=["1 KB a second", "nothing"])
 @pytest.mark.over((1, EMBEDDED), (1, REDIS))
 async def test_somebody_reads_slowly_or_not_at_all(
-    case: Case, place: Site, rate: int, silence: float, repeats: int
+    case: Case, place: Site, rate: int, silence: float, turns: int
 ) -> None:
     server = place.servers[0]
     process = psutil.Process(server.pid)
@@ -107,7 +107,7 @@ async def test_somebody_reads_slowly_or_not_at_all(
             async def fault() -> None:
                 async with asyncio.TaskGroup() as tasks:
                     pasting = tasks.create_task(each(0.1, 3600, _pasting(trial)))
-                    await paces.take_turns(min(repeats, 2), begin, end)
+                    await paces.take_turns(turns, begin, end)
                     pasting.cancel()
 
             await trial.survives(fault)

@@ -36,13 +36,13 @@ def full_disk(servers: list[RealServer]) -> Iterator[None]:
 
 
 @pytest.mark.over((1, EMBEDDED), (2, VALKEY), (1, REDIS), (2, REDIS))
-async def test_the_disk_of_the_server_is_full(case: Case, place: Site, silence: float) -> None:
+async def test_the_disk_of_the_server_is_full(case: Case, place: Site, refusal: float) -> None:
     async with on_trial(case, place) as trial:
         (writer, *_) = trial.group.clients
 
         async def fault() -> None:
             with full_disk(place.servers):
-                await lasting(silence)
+                await lasting(refusal)
                 stored = writer.own_edits.stored
                 await trial.until_words(4)
                 await wait_until(
@@ -55,7 +55,7 @@ async def test_the_disk_of_the_server_is_full(case: Case, place: Site, silence: 
 
 
 @pytest.mark.over((1, REDIS), (2, VALKEY), (1, VALKEY), (2, REDIS))
-async def test_neither_the_disk_nor_the_store_takes_anything(case: Case, place: Site, silence: float) -> None:
+async def test_neither_the_disk_nor_the_store_takes_anything(case: Case, place: Site, refusal: float) -> None:
     async with on_trial(case, place) as trial:
         writers = [person.client for person in trial.group.people]
 
@@ -69,7 +69,7 @@ async def test_neither_the_disk_nor_the_store_takes_anything(case: Case, place: 
                     "everybody is told that nothing is stored",
                 )
                 stored = [writer.own_edits.stored for writer in writers]
-                await lasting(silence)
+                await lasting(refusal)
                 assert [writer.own_edits.stored for writer in writers] == stored
                 for line in place.lines:
                     line.clear()

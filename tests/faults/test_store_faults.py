@@ -49,13 +49,13 @@ async def test_the_store_says_nothing(case: Case, place: Site, silence: float) -
 
 
 @pytest.mark.over((2, REDIS), (1, REDIS), (1, VALKEY), (2, VALKEY))
-async def test_the_store_cannot_be_reached(case: Case, place: Site, silence: float) -> None:
+async def test_the_store_cannot_be_reached(case: Case, place: Site, refusal: float) -> None:
     async with on_trial(case, place) as trial:
 
         async def fault() -> None:
             for line in trial.site.lines:
                 line.away()
-            await lasting(silence)
+            await lasting(refusal)
             for line in trial.site.lines:
                 line.clear()
 
@@ -92,39 +92,39 @@ async def test_what_the_store_says_is_damaged_on_the_way(case: Case, place: Site
 
 
 @pytest.mark.over((1, VALKEY), (2, VALKEY), (1, REDIS), (2, REDIS))
-async def test_the_store_is_out_of_memory(case: Case, place: Site, silence: float) -> None:
+async def test_the_store_is_out_of_memory(case: Case, place: Site, refusal: float) -> None:
     async with on_trial(case, place) as trial:
         redis = _redis(trial)
 
         async def fault() -> None:
             assert redis.command("CONFIG", "SET", "maxmemory", "1").startswith(b"+OK")
-            await lasting(silence)
+            await lasting(refusal)
             assert redis.command("CONFIG", "SET", "maxmemory", "0").startswith(b"+OK")
 
         await trial.survives(fault)
 
 
 @pytest.mark.over((1, REDIS), (2, REDIS), (1, VALKEY), (2, VALKEY))
-async def test_the_store_is_read_only_after_a_failover(case: Case, place: Site, silence: float) -> None:
+async def test_the_store_is_read_only_after_a_failover(case: Case, place: Site, refusal: float) -> None:
     async with on_trial(case, place) as trial:
         redis = _redis(trial)
 
         async def fault() -> None:
             assert redis.command("REPLICAOF", "127.0.0.1", str(free_port())).startswith(b"+OK")
-            await lasting(silence)
+            await lasting(refusal)
             assert redis.command("REPLICAOF", "NO", "ONE").startswith(b"+OK")
 
         await trial.survives(fault)
 
 
 @pytest.mark.over((1, VALKEY), (2, VALKEY), (1, REDIS), (2, REDIS))
-async def test_the_disk_of_the_store_is_full(case: Case, place: Site, silence: float) -> None:
+async def test_the_disk_of_the_store_is_full(case: Case, place: Site, refusal: float) -> None:
     async with on_trial(case, place) as trial:
         process = Process(_redis(trial).pid)
 
         async def fault() -> None:
             process.rlimit(RLIMIT_FSIZE, (1, RLIM_INFINITY))
-            await lasting(silence)
+            await lasting(refusal)
             process.rlimit(RLIMIT_FSIZE, (RLIM_INFINITY, RLIM_INFINITY))
 
         await trial.survives(fault)
@@ -195,13 +195,11 @@ async def _nothing_more() -> None:
 
 
 @pytest.mark.over((1, REDIS), (1, VALKEY))
-async def test_a_slow_store_makes_nobody_wait_for_the_others(
-    case: Case, place: Site, silence: float, repeats: int
-) -> None:
+async def test_a_slow_store_makes_nobody_wait_for_the_others(case: Case, place: Site, turns: int) -> None:
     """A second for each answer: only "stored" comes later."""
     (line,) = place.lines
     async with on_trial(case, place) as trial:
-        paces = Paces(trial.probe, silence / 2)
+        paces = Paces(trial.probe, 3.0)
 
         async def begin() -> None:
             line.change(delay_up=0.5, delay_down=0.5)
@@ -210,7 +208,7 @@ async def test_a_slow_store_makes_nobody_wait_for_the_others(
             line.clear()
 
         async def fault() -> None:
-            await paces.take_turns(min(repeats, 3), begin, end)
+            await paces.take_turns(turns, begin, end)
 
         await trial.survives(fault)
         print(paces)

@@ -111,7 +111,6 @@ async def test_the_writer_of_the_file_is_killed_in_the_middle_of_writing(case: C
             await trial.group.until_synced()
 
         await trial.survives(fault)
-        assert not _unfinished(trial), "what the killed one left behind is still there"
 
 
 @pytest.mark.over((2, REDIS), (2, VALKEY))
