@@ -54,6 +54,7 @@ SERVER = {
     "jupyter_server.base.handlers.APIVersionHandler": PAGE,
     "jupyter_server.base.handlers.AuthenticatedFileHandler": PAGE,  # its substitute looks for itself
     "jupyter_server.base.handlers.FileFindHandler": PAGE,
+    "jupyter_server.base.handlers.MainHandler": PAGE,
     "jupyter_server.base.handlers.PublicStaticFileHandler": PAGE,
     "jupyter_server.base.handlers.RedirectWithParams": PAGE,
     "jupyter_server.base.handlers.Template404": PAGE,

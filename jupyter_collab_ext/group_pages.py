@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
+from http.client import responses
 from pathlib import Path
 from typing import Any
 
-from jupyter_server.base.handlers import AuthenticatedFileHandler
+from jupyter_server.base.handlers import APIHandler, AuthenticatedFileHandler
 from jupyter_server.services.events.handlers import SubscribeWebsocket
 from tornado import web
 from tornado.web import RequestHandler
@@ -79,14 +81,32 @@ def _language_servers(base: Any) -> type[RequestHandler]:
     return NoLanguageServers
 
 
+def _licences(base: Any) -> type[RequestHandler]:
+    class LicencesThatRefuse(base):  # type: ignore[misc]  # as above
+        """``/lab/api/licenses/``: JupyterLab's own never answers whom it refuses, and keeps the connection."""
+
+        def write_error(self, status_code: int, **kwargs: Any) -> None:
+            """The error in JSON, as all of the API says it."""
+            self.set_header("Content-Type", "application/json")
+            handler: Any = self
+            answered: Any = super(APIHandler, handler)
+            answered.finish(json.dumps({"message": responses.get(status_code, "error")}))
+
+    return LicencesThatRefuse
+
+
 def substitutes() -> dict[type[RequestHandler], type[RequestHandler]]:
     """Handlers of others, and ours in their place. More when called again, after all are loaded."""
     table: dict[type[RequestHandler], type[RequestHandler]] = {
         AuthenticatedFileHandler: FilesOfTheGroup,
         SubscribeWebsocket: EventsOfTheGroup,
     }
-    # Not imported here: that costs time, and warnings, where it is not enabled.
-    language_servers: Any = getattr(sys.modules.get("jupyter_lsp.handlers"), "LanguageServersHandler", None)
-    if language_servers is not None:
-        table[language_servers] = _language_servers(language_servers)
+    for module, name, substitute in (
+        ("jupyter_lsp.handlers", "LanguageServersHandler", _language_servers),
+        ("jupyterlab_server.licenses_handler", "LicensesHandler", _licences),
+    ):
+        # Not imported here: that costs time, and warnings, where it is not enabled.
+        found = getattr(sys.modules.get(module), name, None)
+        if found is not None:
+            table[found] = substitute(found)
     return table

@@ -24,7 +24,7 @@ from tornado.websocket import WebSocketHandler
 from jupyter_collab_ext.asking import reach_for
 from jupyter_collab_ext.audience import Audience
 from jupyter_collab_ext.identity import may_hear, member_of
-from jupyter_collab_ext.service import Refused, Service
+from jupyter_collab_ext.service import LOBBY, Refused, Service
 from jupyter_collab_ext.transport import SocketTransport
 from notebook_sync.app import Connection, Transport
 from notebook_sync.core.ids import DocumentKey
@@ -102,6 +102,7 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
         self._person = member.user
         sync = await self._service.sync()
         try:
+            self._must_reach(room)
             key, file_id = await self._service.room(room)
             member = self._within_reach(key, member)
         except Refused as refused:
@@ -121,13 +122,20 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
             self._in_lobby = member
             self._service.events.lobby_joined(member)
 
+    def _must_reach(self, room: str) -> None:
+        """Raises ``Refused`` for the file id of a file out of reach, as for one that was never given."""
+        reach, file_ids = reach_for(self), self._service.file_ids
+        if reach.everything or room == LOBBY:
+            return
+        path = file_ids.get_path(room.rpartition(":")[2])
+        if path is None or not reach.sees(path):
+            raise Refused("no file has this id; it may have been deleted", 404, 4404)
+
     def _within_reach(self, key: DocumentKey | None, member: Member) -> Member:
-        """Who the person is in this room: what all groups read nobody writes. Raises ``Refused``."""
+        """Who the person is in this room: what all groups read nobody writes."""
         reach = reach_for(self)
         if key is None or reach.everything:
             return member
-        if not reach.sees(key.path):
-            raise Refused("no file has this id; it may have been deleted", 404, 4404)
         return replace(member, role=Role.OBSERVER) if reach.only_looks(key.path) else member
 
     def _audience(self, key: DocumentKey | None, transport: SocketTransport) -> Transport:

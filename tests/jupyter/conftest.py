@@ -15,6 +15,7 @@ from pytest_jupyter.jupyter_server import *  # noqa: F403  # fixtures, only for 
 from tornado.websocket import WebSocketClientConnection
 
 from jupyter_collab_ext.extension import JupyterCollab
+from tests.support import two_groups as two
 from tests.support.jupyter_wait import closed
 from tests.support.people_here import Event, prepared
 
@@ -37,13 +38,22 @@ def collab_config() -> dict[str, Any]:
     return {}
 
 
+@pytest.fixture
+def server_options() -> dict[str, Any]:
+    """Traits of ``ServerApp``; a fixture may add to it before it asks for the server."""
+    return {}
+
+
 @pytest.fixture  # type: ignore[no-redef]  # in place of pytest-jupyter's
 def jp_server_config(
-    extensions: dict[str, bool], collab_config: dict[str, Any], tmp_path: Path
+    extensions: dict[str, bool],
+    collab_config: dict[str, Any],
+    server_options: dict[str, Any],
+    tmp_path: Path,
 ) -> dict[str, Any]:
     """pytest-jupyter's configuration of the server."""
     return {
-        "ServerApp": {"jpserver_extensions": extensions},
+        "ServerApp": {"jpserver_extensions": extensions, **server_options},
         "JupyterCollab": {"state_dir": str(tmp_path / "state"), **collab_config},
         "BaseFileIdManager": {"db_path": str(tmp_path / "fileid.db")},
     }
@@ -150,6 +160,27 @@ def event(
     extensions |= {"jupyterlab": True, "jupyter_server_terminals": True}
     roster = prepared(tmp_path / "state")
     request.getfixturevalue("notebook")("group-1/work.ipynb", "1 + 1")
+    request.getfixturevalue("server")
+    port, base = request.getfixturevalue("jp_http_port"), request.getfixturevalue("jp_base_url")
+    app = request.getfixturevalue("jp_serverapp")
+    url = f"http://127.0.0.1:{port}{base}"
+    return Event(url, app.identity_provider.token, tmp_path / "state", roster, app.identity_provider)
+
+
+@pytest.fixture
+def two_groups(
+    collab_config: dict[str, Any],
+    extensions: dict[str, bool],
+    server_options: dict[str, Any],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    jp_root_dir: Path,
+) -> Event:
+    """Two groups, a folder for all and people of every kind, on a server as ``jupyter lab`` starts it."""
+    collab_config["people"] = True
+    extensions |= {"jupyterlab": True, "jupyter_server_terminals": True, "jupyter_lsp": True}
+    server_options["default_url"] = "/lab"
+    roster = two.prepared(jp_root_dir, tmp_path / "state")
     request.getfixturevalue("server")
     port, base = request.getfixturevalue("jp_http_port"), request.getfixturevalue("jp_base_url")
     app = request.getfixturevalue("jp_serverapp")
