@@ -377,6 +377,17 @@ class Document:
         if records:
             self._out.append(Record(self.log.lineage, records))
 
+    def checkpointing(self, state: bytes, now: float) -> None:
+        """The file is brought up to ``state``, the replica's whole content: a good moment for a snapshot."""
+        self.journal.checkpoint(len(state))
+        if self.journal.snapshot_due(now) and not self.content.gapped:
+            self.keep_copy(state, now)
+
+    @property
+    def rejoining(self) -> bool:
+        """Whether another incarnation of the log is being merged in."""
+        return self._lifecycle.state is DocumentState.REJOINING
+
     def keep_copy(self, state: bytes, now: float) -> None:
         """Write ``state``, this copy's whole content, to this disk."""
         if self.log.lineage is None:

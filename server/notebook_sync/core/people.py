@@ -68,11 +68,15 @@ class People:
                 self._out.append(Send(connection, wire.encode_raw(message)))
         self.ask_editors(state_vector)
 
-    def tell_status(self, message: str, only: ConnectionId | None = None) -> None:
-        """The document's state, to those who asked to be told."""
+    def tell_status(self, status: tuple[str, str, str], only: ConnectionId | None = None) -> None:
+        """The document's state, the level at which edits are stored, and the reason, to those who asked."""
+        state, stored, reason = status
+        frame: bytes | None = None
         for connection, connected in self.connected.items():
             if "status" in connected.wants and only in (None, connection):
-                self._out.append(Send(connection, wire.encode_raw(message)))
+                message = {"type": "status", "state": state, "stored": stored, "reason": reason}
+                frame = frame or wire.encode_raw(json.dumps(message))
+                self._out.append(Send(connection, frame))
 
     # --- awareness ----------------------------------------------------------------------------
 

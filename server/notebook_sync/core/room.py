@@ -3,7 +3,7 @@
 ``handle(event, now)`` is the whole interface: an event in, a list of effects out, nothing else
 happens. The caller carries the effects out in order, and calls again with ``Tick`` at ``deadline()``.
 
-What comes in order for one update of a client: decode, role, owner of the client id, apply, then
+What comes in order for one update of a client: role, decode, owner of the client id, apply, then
 *broadcast before durable* (P7), then the log; the sender is told when the log has it.
 """
 
@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -20,34 +18,26 @@ from typing import assert_never
 from notebook_sync.core import events as ev
 from notebook_sync.core import wire
 from notebook_sync.core.connections import Connected
-from notebook_sync.core.content import Taken
-from notebook_sync.core.document import EMPTY_UPDATE, Document, DocumentConfig
+from notebook_sync.core.document import Document, DocumentConfig
 from notebook_sync.core.effects import (
-    Checkpoint,
     Disconnect,
     Effect,
     Finish,
-    OfferSeed,
     Outlived,
     Report,
-    SaveAnswered,
     Send,
 )
-from notebook_sync.core.errors import ProtocolError
-from notebook_sync.core.ids import ClientId, ConnectionId, Generation, Lineage, NodeId
+from notebook_sync.core.ids import ConnectionId, Generation, Lineage, NodeId
+from notebook_sync.core.intake import Intake
+from notebook_sync.core.keeping import Keeping
 from notebook_sync.core.lifecycle import DocumentState, Lifecycle
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.people import LOCAL, People
-from notebook_sync.core.replica import DamagedReplica, Replica
+from notebook_sync.core.replica import Replica
 from notebook_sync.core.roles import Action
-from notebook_sync.core.saving import Saving
-from notebook_sync.core.update import UpdateSummary, decode
+from notebook_sync.core.waiting_room import CLOSE_TRY_LATER, WaitingRoom
 
-CLOSE_PROTOCOL = 1007
 CLOSE_UNKNOWN_SESSION = 1003
-CLOSE_POLICY = 1008
-CLOSE_TRY_LATER = 1013
-EMPTY_STATE_VECTOR = b"\x00"
 UNKNOWN_SESSION = json.dumps({"reason": "unknown_session", "reloadable": True}, separators=(",", ":"))
 
 
@@ -69,15 +59,6 @@ class RoomConfig:
     file_id: str = ""
     level: str = "redis"
     batch_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-
-
-@dataclass(frozen=True, slots=True)
-class _Asker:
-    """Who waits for the file to hold ``position``: a client's save request, or a caller on the server."""
-
-    position: int
-    connection: ConnectionId | None
-    token: int
 
 
 class Room:
@@ -103,17 +84,14 @@ class Room:
             self._people,
             self._out,
         )
-        self._saving = Saving(config.limits)
-        self._path = config.path
-        self._waiting: deque[ev.MessageReceived] = deque()
-        self._waiting_bytes = 0
-        self._askers: list[_Asker] = []
-        self._merged_at = 0
+        parts = (self._document, self._people, config.limits, self._out)
+        self._intake = Intake(*parts)
+        self._file = Keeping(*parts, config.path, config.file_id)
+        self._waiting = WaitingRoom(self._people, config.limits, config.new_client_id, self._out)
         self._cleanup_at: float | None = None
         self._ending: tuple[int, str] | None = None
         self._finished = False
-        self._told_status = ""
-        self._seeds_wanted = False
+        self._told_status: tuple[str, ...] = ()
 
     # --- what others may read -----------------------------------------------------------------
 
@@ -150,7 +128,7 @@ class Room:
     @property
     def saved(self) -> bool:
         """Whether the file has everything."""
-        return self._saving.idle
+        return self._file.saving.idle
 
     @property
     def seq(self) -> int:
@@ -197,14 +175,14 @@ class Room:
                 document.opened_locally(event, now)
                 self._first_opened(now)
             case ev.SeedsWanted():
-                self._want_seeds()
+                self._waiting.want_seeds()
             case ev.StoreLost():
                 document.store_lost(event.local)
             case ev.LineageEnded():
                 self._lineage_ended()
             case ev.Refounded():
                 document.refounded(event)
-                self._edited(now)
+                self._file.edited(now)
             case ev.Recorded():
                 document.journal.written()
             case ev.RecordFailed():
@@ -232,23 +210,23 @@ class Room:
             case ev.ServerEdited():
                 self._server_edited(event.update, now)
             case ev.FileMerged():
-                self._file_merged(event.update, now)
+                self._file.merged(event.update, now)
             case ev.Checkpointed():
-                self._checkpointed(event)
+                self._file.done(event)
             case ev.CheckpointDeferred():
-                self._saving.deferred(now + event.wait)
+                self._file.saving.deferred(now + event.wait)
                 if event.behind:
                     document.fetch_soon(now)
             case ev.CheckpointSkipped():
-                self._saving.done(event.position)
-                self._answer_askers(event.position, "skipped")
+                self._file.saving.done(event.position)
+                self._file.answer(event.position, "skipped")
             case ev.CheckpointFailed():
-                self._saving.failed(now)
-                self._answer_askers(document.log.applied, "failed")
+                self._file.saving.failed(now)
+                self._file.answer(document.log.applied, "failed")
             case ev.FileTouched():
-                self._saving.ask()
+                self._file.saving.ask()
             case ev.SaveAsked():
-                self._ask_save(None, event.token)
+                self._file.ask(None, event.token)
             case ev.PathChanged():
                 self._rename(event.path)
             case ev.Compacted():
@@ -271,8 +249,8 @@ class Room:
             self._cleanup_at = None
             if self._lifecycle.serving:
                 self._welcome(event.connection)
-            elif self._seeds_wanted:
-                self._ask_seed(event.connection)
+            else:
+                self._waiting.joined(event.connection)
 
     def _welcome(self, connection: ConnectionId) -> None:
         connected = self._people.connected[connection]
@@ -286,12 +264,12 @@ class Room:
             return
         self._out.append(Send(connection, wire.encode_sync_step1(self.replica.state_vector())))
         self._people.show_everybody(connection)
-        self._people.tell_status(self._status(), only=connection)
+        self._people.tell_status(self._status, only=connection)
 
     def _leave(self, connection: ConnectionId, now: float) -> None:
         if not self._people.left(connection, now):
             return
-        self._waiting = deque(m for m in self._waiting if m.connection != connection)
+        self._waiting.left(connection)
         if not self._people.connected:
             self._cleanup_at = now + self._limits.cleanup_delay
 
@@ -315,7 +293,7 @@ class Room:
             return
         connected.slow = False
         if self._lifecycle.serving:
-            self._answer_step1(event.connection, event.state_vector)
+            self._intake.answer_step1(event.connection, event.state_vector)
             self._people.show_everybody(event.connection)
 
     # --- what clients send --------------------------------------------------------------------
@@ -325,11 +303,8 @@ class Room:
         if connected is None:
             return
         if not self._lifecycle.serving:
-            self._wait(event)
-            if self._seeds_wanted and isinstance(event.message, wire.SyncStep2):
-                self._offer_seed(connected, event.message.update)
-            return
-        if connected.of(self.lineage):
+            self._waiting.receive(event, connected)
+        elif connected.of(self.lineage):
             # One of another history is being told to go; what it sends until then is not merged (P2).
             self._take_message(event, connected, now)
 
@@ -337,12 +312,13 @@ class Room:
         self._people.owners.alive(event.connection)
         match event.message:
             case wire.SyncStep1():
-                self._answer_step1(event.connection, event.message.state_vector)
+                self._intake.answer_step1(event.connection, event.message.state_vector)
             case wire.SyncStep2() | wire.SyncUpdate():
-                self._client_update(event.connection, connected, event.message, now)
+                if self._intake.update(event.connection, connected, event.message, now):
+                    self._file.edited(now)
             case wire.AwarenessUpdate():
                 self._people.said(event.connection, connected, event.message, now)
-                self._saving.autosave = self._people.autosave
+                self._file.saving.autosave = self._people.autosave
             case wire.AwarenessQuery():
                 self._people.show_everybody(event.connection)
             case wire.SaveRequest():
@@ -352,131 +328,11 @@ class Room:
             case _:
                 assert_never(event.message)
 
-    def _wait(self, event: ev.MessageReceived) -> None:
-        frames = self._limits.loading_queue_frames * len(self._people.connected)
-        if (
-            self._waiting_bytes + event.size > self._limits.loading_queue_bytes
-            or len(self._waiting) >= frames
-        ):
-            reason = "the document is still being loaded"
-            self._out.append(Disconnect(event.connection, CLOSE_TRY_LATER, reason))
-            return
-        self._waiting_bytes += event.size
-        self._waiting.append(event)
-
-    def _answer_step1(self, connection: ConnectionId, state_vector: bytes) -> None:
-        try:
-            diff = self.replica.diff(state_vector)
-        except ValueError:
-            self._out.append(Disconnect(connection, CLOSE_PROTOCOL, "the state vector can't be read"))
-            return
-        self._out.append(Send(connection, wire.encode_sync_step2(diff)))
-        # A gapped replica leaves parked updates out of its diff, so they follow as they came (rule 1).
-        for update in self._document.content.gapped:
-            self._out.append(Send(connection, wire.encode_update(update), droppable=True))
-
-    def _client_update(
-        self,
-        connection: ConnectionId,
-        connected: Connected,
-        message: wire.SyncStep2 | wire.SyncUpdate,
-        now: float,
-    ) -> None:
-        log = self._document.log
-        if not connected.may(Action.EDIT):
-            connected.counted_refused(log.applied)
-            return
-        if message.update == EMPTY_UPDATE:
-            connected.counted(log.applied)
-            return
-        try:
-            summary = decode(message.update, self._limits)
-        except ProtocolError as error:
-            reason = f"a sync message can't be read: {error}"
-            self._out.append(Disconnect(connection, CLOSE_PROTOCOL, reason))
-            return
-        new_clients = self._document.content.would_add(summary)
-        if self._document.content.doubles(new_clients):
-            reason = "this client can't read client ids over 32 bits, and would double the content"
-            self._out.append(Disconnect(connection, CLOSE_PROTOCOL, reason))
-            return
-        if not self._writes_as_itself(connection, connected, new_clients, now):
-            connected.counted_refused(log.applied)
-            return
-        if isinstance(message, wire.SyncUpdate):
-            connected.client_ids.update(map(ClientId, new_clients))
-            if len(connected.client_ids) > self._limits.max_client_ids_per_connection:
-                reason = "one connection may not type under so many client ids"
-                self._out.append(Disconnect(connection, CLOSE_POLICY, reason))
-                return
-            for client in new_clients:
-                self._people.owners.bind(ClientId(client), connection, connected.member.user)
-        self._take(connection, connected, message.update, summary, now)
-
-    def _take(
-        self,
-        connection: ConnectionId,
-        connected: Connected,
-        update: bytes,
-        summary: UpdateSummary,
-        now: float,
-    ) -> None:
-        taken = self._document.take(update, summary, connection, now)
-        if taken is Taken.BROKEN:
-            self._out.append(Disconnect(connection, CLOSE_PROTOCOL, "an update can't be applied"))
-            return
-        if taken is not Taken.KNOWN:
-            self._edited(now)
-        # Stored, but of no use to anybody without what it builds on: acknowledged only with that.
-        connected.parked |= taken is Taken.PARKED
-        connected.counted(self._document.log.applied)
-
-    def _writes_as_itself(
-        self, connection: ConnectionId, connected: Connected, clients: list[int], now: float
-    ) -> bool:
-        """Whether all new structs are under ids that this person may write under (rule 13)."""
-        owners = self._people.owners
-        for client in clients:
-            owner = owners.owner(ClientId(client), connection, connected.member.user)
-            if owner is not None and owner in self._people.connected:
-                self._out.append(Send(owner, wire.encode_sync_step1(self.replica.state_vector())))
-                owners.challenge(owner, connection, now)
-                return False
-        return True
-
     def _client_save(self, connection: ConnectionId, connected: Connected, request: int) -> None:
         if connected.may(Action.EDIT):
-            self._ask_save(connection, request)
+            self._file.ask(connection, request)
         else:
             self._out.append(Send(connection, wire.encode_save_reply(request, "skipped")))
-
-    # --- a document that only clients still have ----------------------------------------------
-
-    def _want_seeds(self) -> None:
-        """The store has lost the document, and this server's disk has nothing of it: ask the clients that
-        say they hold a history of it (rule 10)."""
-        self._seeds_wanted = True
-        for connection in self._people.connected:
-            self._ask_seed(connection)
-
-    def _ask_seed(self, connection: ConnectionId) -> None:
-        connected = self._people.connected[connection]
-        if connected.lineage is not None and connected.may(Action.EDIT):
-            self._out.append(Send(connection, wire.encode_sync_step1(EMPTY_STATE_VECTOR)))
-
-    def _offer_seed(self, connected: Connected, update: bytes) -> None:
-        """Only a tab that has all of the first content may give it back: one that was still loading would
-        found the document as a blank one (rule 10)."""
-        if connected.lineage is None or not connected.may(Action.EDIT):
-            return
-        try:
-            decode(update, self._limits)
-            copy = Replica(self._config.new_client_id())
-            copy.apply(update)
-        except (ProtocolError, DamagedReplica):
-            return
-        if copy.covers_seed(connected.lineage):
-            self._out.append(OfferSeed(connected.lineage, update))
 
     # --- the stored document, the server's own edits, the file --------------------------------
 
@@ -489,70 +345,33 @@ class Room:
         if first:
             self._first_opened(now)
         else:
-            self._edited(now)
+            self._file.edited(now)
 
     def _first_opened(self, now: float) -> None:
         self._people.opened(now)
         # The file may have been changed while nobody was here.
-        self._saving.ask()
+        self._file.saving.ask()
         if not self._people.connected:
             self._cleanup_at = now + self._limits.cleanup_delay
         for connection in self._people.connected:
             self._welcome(connection)
-        waiting, self._waiting, self._waiting_bytes = self._waiting, deque(), 0
-        for message in waiting:
+        for message in self._waiting.leave():
             self._receive(message, now)
-
-    def _edited(self, now: float) -> None:
-        self._saving.edited(self._document.log.applied, now)
 
     def _log_grew(self, changed: bool, now: float) -> None:
         """Another node's edits are saved here too if this node writes the file."""
         if changed:
-            self._edited(now)
+            self._file.edited(now)
 
     def _server_edited(self, update: bytes, now: float) -> None:
         if self._lifecycle.serving:
             self._document.edited_here(update)
-            self._edited(now)
-
-    def _file_merged(self, update: bytes, now: float) -> None:
-        if self.replica.apply(update):
-            # Shown once it is stored: did this server die before, its successor would merge the file again
-            # under another client id, and whoever had seen the first edits would bring them back (rule 14).
-            self._document.edited_here(update)
-            self._edited(now)
-        self._merged_at = self._document.log.applied
-        self._saving.deferred(now)
+            self._file.edited(now)
 
     def _rename(self, path: str) -> None:
-        self._path = path
+        self._file.renamed(path)
         if self._lifecycle.serving:
             self._document.write_state({"path": path})
-
-    def _checkpointed(self, event: ev.Checkpointed) -> None:
-        self._saving.done(event.position)
-        state: dict[str, object] = {"hash": event.digest, "path": self._path}
-        if self._config.file_id:
-            state["file_id"] = self._config.file_id
-        if not self._saving.dirty:
-            state["dirty"] = False
-        self._document.write_state(state)
-        self._answer_askers(event.position, "success")
-
-    def _ask_save(self, connection: ConnectionId | None, token: int) -> None:
-        self._askers.append(_Asker(self._document.log.applied, connection, token))
-        self._saving.ask()
-
-    def _answer_askers(self, up_to: int, status: wire.SaveStatus) -> None:
-        waiting, self._askers = self._askers, []
-        for asker in waiting:
-            if asker.position > up_to:
-                self._askers.append(asker)
-            elif asker.connection is None:
-                self._out.append(SaveAnswered(asker.token, status == "success"))
-            elif asker.connection in self._people.connected:
-                self._out.append(Send(asker.connection, wire.encode_save_reply(asker.token, status)))
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -573,7 +392,7 @@ class Room:
         self._finish()
 
     def _finish(self) -> None:
-        self._answer_askers(self._document.log.applied, "failed")
+        self._file.answer(self._document.log.applied, "failed")
         self._finished = True
         self._out.append(Finish())
 
@@ -586,7 +405,7 @@ class Room:
         self._tell_stored()
         self._tell_status()
         self._people.tick(now, self.replica.state_vector)
-        self._checkpoint(now)
+        self._file.settle(now)
         self._maybe_finish(now)
 
     def _tell_stored(self) -> None:
@@ -606,47 +425,22 @@ class Room:
             return self._config.level
         return LOCAL if self._document.journal.trusted else "nothing"
 
-    def _status(self) -> str:
-        return json.dumps(
-            {
-                "type": "status",
-                "state": str(self.state),
-                "stored": self.stored_where,
-                "reason": self._document.reason,
-            }
-        )
+    @property
+    def _status(self) -> tuple[str, str, str]:
+        """State, level and reason, for those who ask to be told."""
+        return str(self.state), self.stored_where, self._document.reason
 
     def _tell_status(self) -> None:
-        status = self._status()
+        status = self._status
         if status != self._told_status:
             self._told_status = status
             self._people.tell_status(status)
-
-    def _may_checkpoint_at(self) -> float:
-        """A document with missing updates waits a while for them before it is saved (rule 1). And
-        what came from the file must be in the store before the file is written over."""
-        document = self._document
-        joined = self.state is not DocumentState.REJOINING
-        return document.savable_at if joined and document.log.durable >= self._merged_at else math.inf
-
-    def _checkpoint(self, now: float) -> None:
-        due = self._saving.due_at()
-        log = self._document.log
-        if due is None or now < due or log.generation is None or now < self._may_checkpoint_at():
-            return
-        self._saving.started(log.applied, now)
-        state = self.replica.diff()
-        self._out.append(Checkpoint(log.applied, state, log.generation, log.seq, log.chain))
-        self._document.journal.checkpoint(len(state))
-        if self._document.journal.snapshot_due(now) and not self._document.content.gapped:
-            self._document.keep_copy(state, now)
 
     def _maybe_finish(self, now: float) -> None:
         nobody = self._cleanup_at is not None and now >= self._cleanup_at
         if not nobody and self._ending is None:
             return
-        wants_save = self._saving.dirty and self._saving.autosave and not self._saving.failing
-        if self.stored and self._saving.running is None and not wants_save:
+        if self.stored and self._file.done_with:
             self._finish()
         elif nobody:
             self._cleanup_at = now + self._limits.cleanup_retry
@@ -655,8 +449,6 @@ class Room:
         """When to call ``handle(Tick())`` next, in monotonic seconds; None when nothing is waited for."""
         if self._finished or not self._lifecycle.serving:
             return None
-        moments = [self._document.deadline(), self._people.deadline(), self._cleanup_at]
-        due, may_at = self._saving.due_at(), self._may_checkpoint_at()
-        if due is not None and may_at < math.inf:
-            moments.append(max(due, may_at))
+        parts = (self._document, self._people, self._file)
+        moments = [*(part.deadline() for part in parts), self._cleanup_at]
         return min((moment for moment in moments if moment is not None), default=None)
