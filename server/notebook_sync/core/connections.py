@@ -96,8 +96,9 @@ class Connected:
 
 @dataclass(slots=True)
 class _Challenge:
-    challenger: ConnectionId
+    challengers: list[ConnectionId]
     deadline: float
+    answered: bool = False
 
 
 class ClientOwners:
@@ -105,7 +106,8 @@ class ClientOwners:
 
     An id belongs to the first user that typed under it. While that user's connection lives, another
     user's new clocks for it are refused and the owner is asked for its own. A connection that looks
-    alive but does not answer in time (a half-open socket) loses the id to the challenger.
+    alive but says nothing in time (a half-open socket) loses the id to the challenger. Either way the
+    challenger is asked again: what was refused had its own edits in it too.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -125,26 +127,40 @@ class ClientOwners:
         self._owners[client] = (user, connection)
 
     def challenge(self, owner: ConnectionId, challenger: ConnectionId, now: float) -> None:
-        """The owner must show a sign of life."""
-        self._challenges.setdefault(owner, _Challenge(challenger, now + self._limits.repair_interval))
+        """The owner must show a sign of life, and give its own edits."""
+        known = self._challenges.setdefault(owner, _Challenge([], now + self._limits.repair_interval))
+        if challenger not in known.challengers:
+            known.challengers.append(challenger)
 
-    def alive(self, connection: ConnectionId) -> None:
-        """The connection sent something."""
-        self._challenges.pop(connection, None)
+    def alive(self, connection: ConnectionId, now: float, *, answers: bool) -> None:
+        """The connection sent something; ``answers``: what it was asked for."""
+        challenge = self._challenges.get(connection)
+        if challenge is not None:
+            challenge.answered |= answers
+            challenge.deadline = now + self._limits.repair_interval
 
     def left(self, connection: ConnectionId) -> None:
         """The connection is gone: its ids are free."""
-        self._challenges.pop(connection, None)
+        challenge = self._challenges.get(connection)
+        if challenge is not None:
+            challenge.answered = True
+        self._free(connection)
+
+    def _free(self, connection: ConnectionId) -> None:
         self._owners = {c: o for c, o in self._owners.items() if o[1] != connection}
 
-    def unanswered(self, now: float) -> list[ConnectionId]:
-        """Frees the ids of owners that did not answer; returns their challengers, to be asked again."""
-        late = [owner for owner, challenge in self._challenges.items() if challenge.deadline <= now]
-        challengers = [self._challenges[owner].challenger for owner in late]
-        for owner in late:
-            self.left(owner)
+    def decided(self, now: float) -> list[ConnectionId]:
+        """Challengers to be asked again: the owner has answered, is gone, or is silent, which costs it its
+        ids."""
+        done = [owner for owner, each in self._challenges.items() if each.answered or each.deadline <= now]
+        challengers: list[ConnectionId] = []
+        for owner in done:
+            challenge = self._challenges.pop(owner)
+            challengers += challenge.challengers
+            if not challenge.answered:
+                self._free(owner)
         return challengers
 
     def deadline(self) -> float | None:
-        """When ``unanswered`` has something to say next."""
+        """When ``decided`` has something to say next."""
         return min((c.deadline for c in self._challenges.values()), default=None)

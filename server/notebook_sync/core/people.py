@@ -134,7 +134,7 @@ class People:
 
     def tick(self, now: float, state_vector: Callable[[], bytes]) -> None:
         """What is due at ``now``: announcements, expiry, and challenges that nobody answered."""
-        for challenger in self.owners.unanswered(now):
+        for challenger in self.owners.decided(now):
             if challenger in self.connected:
                 self._out.append(Send(challenger, wire.encode_sync_step1(state_vector())))
         if self._presence_at is not None and now >= self._presence_at:
