@@ -308,6 +308,19 @@ class VersionStore(Protocol):
         """The content; None if there is no such version (any more)."""
         ...
 
+    async def open_restore(self, document: DocumentId, record: bytes) -> str:
+        """Remember that a restore is under way, until ``close_restore``, also over a crash: what people type
+        into what it takes away is still to be looked for. Returns the record's name."""
+        ...
+
+    async def open_restores(self, document: DocumentId) -> tuple[tuple[str, bytes], ...]:
+        """Names and records of the restores that nobody closed; those of an hour ago may be gone."""
+        ...
+
+    async def close_restore(self, document: DocumentId, name: str) -> bool:
+        """Forget the record. False if somebody did already."""
+        ...
+
 
 # --- fan-out between nodes -----------------------------------------------------------------------
 
@@ -391,11 +404,13 @@ class LeaseStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """What tells cheaply that a file may have changed; only its digest tells that it did."""
+    """What tells cheaply that a file may have changed; only its digest tells that it did. ``writable``: by
+    its mode."""
 
     mtime_ns: int
     size: int
     inode: int
+    writable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,8 +478,9 @@ class FileStore(Protocol):
         ...
 
     async def moved_to(self, path: str, stamp: FileStamp) -> str | None:
-        """Where the file is that was at ``path`` with this stamp's inode, when another program renamed it
-        or moved it into another folder. None if it is not found."""
+        """Where the file is that was at ``path`` with this stamp, when another program renamed it or moved
+        it into another folder. None if it is not found, or was changed after that: then it may be another
+        file that got the inode of a deleted one."""
         ...
 
 

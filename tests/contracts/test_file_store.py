@@ -33,6 +33,8 @@ class World(Protocol):
 
     def outside_write(self, path: str, data: bytes) -> None: ...
 
+    def outside_write_in_place(self, path: str, data: bytes) -> None: ...
+
     def outside_delete(self, path: str) -> None: ...
 
     def outside_move(self, old: str, new: str) -> None: ...
@@ -52,6 +54,11 @@ class LocalWorld:
     def outside_write(self, path: str, data: bytes) -> None:
         (self._root / path).parent.mkdir(parents=True, exist_ok=True)
         (self._root / path).write_bytes(data)
+
+    def outside_write_in_place(self, path: str, data: bytes) -> None:
+        inode = (self._root / path).stat().st_ino
+        (self._root / path).write_bytes(data)
+        assert (self._root / path).stat().st_ino == inode
 
     def outside_delete(self, path: str) -> None:
         (self._root / path).unlink()
@@ -76,6 +83,9 @@ class MemoryWorld:
 
     def outside_write(self, path: str, data: bytes) -> None:
         self._files.external_write(path, data)
+
+    def outside_write_in_place(self, path: str, data: bytes) -> None:
+        self._files.external_write_in_place(path, data)
 
     def outside_delete(self, path: str) -> None:
         self._files.external_delete(path)
@@ -199,6 +209,26 @@ async def test_creates_only_what_is_not_there(world: World) -> None:
     assert again.content.data == b"new"
     with pytest.raises(FileMissing):
         await world.store.create("nowhere/b.py", b"new")
+
+
+async def test_a_stamp_tells_whether_the_file_may_be_written(world: World) -> None:
+    world.outside_write("a.py", b"one")
+    before = await world.store.stamp("a.py")
+    world.make_read_only("a.py")
+    after = await world.store.stamp("a.py")
+    assert before is not None
+    assert after is not None
+    assert (before.writable, after.writable) == (True, False)
+    assert (await world.store.read("a.py")).stamp == after
+
+
+async def test_a_file_that_got_the_inode_of_a_deleted_one_is_not_taken_for_it(world: World) -> None:
+    world.outside_write("a.py", b"one")
+    stamp = await world.store.stamp("a.py")
+    assert stamp is not None
+    world.outside_move("a.py", "b.py")
+    world.outside_write_in_place("b.py", b"another file")
+    assert await world.store.moved_to("a.py", stamp) is None
 
 
 async def test_finds_a_file_that_another_program_moved(world: World) -> None:

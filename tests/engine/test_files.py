@@ -164,7 +164,7 @@ async def test_a_folder_in_the_files_place_is_told_once_and_healed(site: Site) -
         site.files.folders.remove(PATH)
         site.files.external_write(PATH, data)
         assert ("one", "<more> <typed> x = 1") in await same_everywhere(site, tab)
-        assert node.notices[1:] == [f"{PATH} is saved again"]
+        assert node.notices[1:] == [f"{PATH} can be saved again"]
 
 
 # --- what the file system refuses --------------------------------------------------------------------
@@ -206,6 +206,21 @@ async def test_people_go_on_while_the_file_can_not_be_written_and_are_told_once(
         assert [why in notice for notice in node.notices] == [True, False]
         (status,) = node.rooms()
         assert status.file_trouble == ""
+
+
+async def test_whoever_opens_a_read_only_file_is_told_before_typing(site: Site) -> None:
+    site.files.read_only.add(PATH)
+    async with site.server() as node:
+        tab = await opened(node)
+        assert "read-only" in node.notices[0]
+        assert "read-only" in node.rooms()[0].file_trouble
+        site.files.read_only.discard(PATH)
+        await wait_until(lambda: node.rooms()[0].file_trouble == "", what="the look at it")
+        site.files.read_only.add(PATH)
+        await wait_until(lambda: "read-only" in node.rooms()[0].file_trouble)
+        tab.cell("one").insert(0, "<typed> ")
+        site.files.read_only.discard(PATH)
+        assert ("one", "<typed> x = 1") in await same_everywhere(site, tab)
 
 
 async def test_a_slow_file_system_holds_up_nobody_and_no_other_file(site: Site) -> None:

@@ -184,7 +184,7 @@ async def test_a_read_only_file(folder: Path) -> None:
         assert sources(server.file) == ["x = 1"]
         server.file.chmod(0o644)
         await server.saves(tab)
-        await wait_until(lambda: server.notices[1:] == ["work.ipynb is saved again"])
+        await wait_until(lambda: server.notices[1:] == ["work.ipynb can be saved again"])
 
 
 async def test_a_folder_and_links_in_the_files_place(folder: Path) -> None:

@@ -117,7 +117,7 @@ class LocalFiles:
 
     async def moved_to(self, path: str, stamp: FileStamp) -> str | None:
         """See ``ports.FileStore``."""
-        return await self._in_thread(find_moved, self._root, path, stamp.inode, self._limits.files_searched)
+        return await self._in_thread(find_moved, self._root, path, stamp, self._limits.files_searched)
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
@@ -329,7 +329,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _stamp_of(status: os.stat_result) -> FileStamp:
-    return FileStamp(status.st_mtime_ns, status.st_size, status.st_ino)
+    return FileStamp(status.st_mtime_ns, status.st_size, status.st_ino, bool(status.st_mode & 0o222))
 
 
 def _why_read_only(target: str, status: os.stat_result) -> str | None:

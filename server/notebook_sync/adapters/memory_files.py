@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from notebook_sync.core.errors import FileIsDirectory, FileMissing, FileOutsideRoot, FileUnavailable
 from notebook_sync.ports import FileChanged, FileContent, FileStamp, LateWrite, Written
@@ -48,6 +48,10 @@ class MemoryFiles:
             self.folders.add("/".join(path.split("/")[:depth]))
         self._put(path, data)
 
+    def external_write_in_place(self, path: str, data: bytes) -> None:
+        """Another program writes into a file; its inode stays."""
+        self._put(path, data, self._files[path].stamp.inode)
+
     def external_touch(self, path: str) -> None:
         """Another program gives a file a new time and leaves its content."""
         self._put(path, self._files[path].data, self._files[path].stamp.inode)
@@ -80,10 +84,9 @@ class MemoryFiles:
     async def stamp(self, path: str) -> FileStamp | None:
         await self._pause()
         path = _checked(path)
-        file = self._files.get(path)
-        if file is None and path in self.folders:
+        if path not in self._files and path in self.folders:
             return FileStamp(0, 0, 0)
-        return file.stamp if file is not None else None
+        return self._stamp(path) if path in self._files else None
 
     async def write(
         self, path: str, data: bytes, expected: str, *, trusted: bool = False
@@ -106,7 +109,7 @@ class MemoryFiles:
             self.writes += 1
         if trusted:
             self.signed.add(data)
-        return Written(_digest(data), self._files[path].stamp)
+        return Written(_digest(data), self._stamp(path))
 
     async def create(self, path: str, data: bytes) -> Written | FileChanged:
         """Make a file that must not exist yet. ``FileMissing`` when its folder does not exist."""
@@ -131,7 +134,7 @@ class MemoryFiles:
     async def moved_to(self, path: str, stamp: FileStamp) -> str | None:
         """See ``ports.FileStore``."""
         await self._pause()
-        places = (name for name, file in self._files.items() if file.stamp.inode == stamp.inode)
+        places = (name for name in self._files if self._stamp(name) == stamp)
         return next((name for name in places if name != path), None)
 
     # --- inside ----------------------------------------------------------------------------------
@@ -154,7 +157,11 @@ class MemoryFiles:
     def _content(self, path: str) -> FileContent:
         file = self._files[path]
         trusted = file.data in self.signed
-        return FileContent(file.data, _digest(file.data), file.stamp, path not in self.read_only, trusted)
+        writable = path not in self.read_only
+        return FileContent(file.data, _digest(file.data), self._stamp(path), writable, trusted)
+
+    def _stamp(self, path: str) -> FileStamp:
+        return replace(self._files[path].stamp, writable=path not in self.read_only)
 
     def _found(self, path: str) -> FileChanged:
         return FileChanged(self._content(path) if path in self._files else None)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections import deque
 
+from notebook_sync.ports import FileStamp
 
-def find_moved(root: str, path: str, inode: int, most: int) -> str | None:
-    """The path, below the folder ``root``, of the file with this inode that was at ``path`` (relative to
-    ``root``, with forward slashes) and is not there any more.
+
+def find_moved(root: str, path: str, stamp: FileStamp, most: int) -> str | None:
+    """The path, below the folder ``root``, of the file that was at ``path`` (relative to ``root``, with
+    forward slashes), had this stamp, and is not there any more.
 
     Its own folder is looked at first, then the whole tree by levels, hidden folders left out; at most
     ``most`` entries. None if it is not found. Hard links don't count: who makes one and removes the old
@@ -31,6 +34,13 @@ def find_moved(root: str, path: str, inode: int, most: int) -> str | None:
                 below = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(below)
-                elif entry.inode() == inode and below != path and entry.is_file(follow_symlinks=False):
+                elif entry.inode() == stamp.inode and below != path and _is(entry, stamp):
                     return below
     return None
+
+
+def _is(entry: os.DirEntry[str], stamp: FileStamp) -> bool:
+    """Whether this is that file and not another one, to which the system gave the inode of a deleted one."""
+    status = entry.stat(follow_symlinks=False)
+    unchanged = (status.st_mtime_ns, status.st_size) == (stamp.mtime_ns, stamp.size)
+    return unchanged and stat.S_ISREG(status.st_mode)

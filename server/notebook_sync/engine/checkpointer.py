@@ -92,10 +92,17 @@ class Checkpointer:
         except CollabError as error:
             log.warning("%s can't be saved for now: %s", self.path, error)
             return ev.CheckpointFailed(str(error))
-        if self.trouble and isinstance(event, ev.Checkpointed):
-            self.trouble = ""
-            self.subject.notice("info", f"{self.path} is saved again")
+        if isinstance(event, ev.Checkpointed):
+            self._well()
         return event
+
+    def _well(self) -> None:
+        """The file holds everything; whether it could be written is known all the same."""
+        if self.stamp is not None and not self.stamp.writable:
+            self._unsaved(read_only(self.path).reason)
+        elif self.trouble:
+            self.trouble = ""
+            self.subject.notice("info", f"{self.path} can be saved again")
 
     def _unsaved(self, reason: str) -> ev.CheckpointFailed:
         """The file refuses: people are told once, and the document goes on in the store."""
