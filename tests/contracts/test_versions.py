@@ -175,6 +175,20 @@ async def test_a_name_that_is_no_version_is_none(versions: VersionStore, name: s
     assert await versions.read(D, name) is None
 
 
+async def test_a_restore_is_remembered_until_it_is_closed(versions: VersionStore) -> None:
+    await versions.add(D, PATH, b"one", reason="restore")
+    assert await versions.open_restores(D) == ()
+    records = [b"a\nrecord", b"\x00another"]
+    names = [await versions.open_restore(D, record) for record in records]
+    assert sorted(await versions.open_restores(D)) == sorted(zip(names, records, strict=True))
+    assert await versions.open_restores(E) == ()
+    assert len(await versions.list(D)) == 1
+    assert await versions.close_restore(D, names[0])
+    assert not await versions.close_restore(D, names[0])
+    assert not await versions.close_restore(D, "../../secret")
+    assert await versions.open_restores(D) == ((names[1], records[1]),)
+
+
 # --- on disk --------------------------------------------------------------------------------------
 
 
@@ -244,14 +258,13 @@ async def test_what_a_crash_left_is_removed_after_a_while(tmp_path: Path) -> Non
     store = FileVersionStore(tmp_path, Limits(), Clock())
     await store.add(D, PATH, b"one", reason="schedule")
     folder = tmp_path / D
-    for name in (".0123456789abcdef.tmp", "1799999999999-00000000.ipynb.gz", ".fresh.tmp"):
+    left = (".0123456789abcdef.tmp", "1799999999999-00000000.ipynb.gz", "restore-00000000", ".fresh.tmp")
+    for name in left:
         (folder / name).write_bytes(b"half")
         if name != ".fresh.tmp":
             os.utime(folder / name, (0, 0))
     await store.add(D, PATH, b"two", reason="schedule")
-    assert {path.name for path in folder.iterdir() if path.name[0] == "." or "00000000." in path.name} == {
-        ".fresh.tmp"
-    }
+    assert {path.name for path in folder.iterdir()} & set(left) == {".fresh.tmp"}
 
 
 async def test_a_disk_that_refuses_is_an_error_that_names_the_place(tmp_path: Path) -> None:

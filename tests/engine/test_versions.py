@@ -342,6 +342,36 @@ async def test_while_another_server_restores_nothing_is_changed(folder: Path) ->
         assert await sync.versions.list(KEY) == (version,)
 
 
+async def test_after_a_crash_what_was_typed_into_what_a_restore_took_away_is_still_kept(
+    folder: Path,
+) -> None:
+    limits = dataclasses.replace(LIMITS, restore_settle=1.0)
+    async with running(folder, limits=limits) as sync:
+        slow = SlowTab()
+        slow.join(sync)
+        await wait_until(lambda: slow.synced)
+        session, _ = await sync.session_id(KEY)
+        version = await first_version(sync)
+        text = add_cell(slow, "mine")
+        await wait_until(lambda: sync.rooms()[0].stored)
+        slow.late = True
+        restored(await sync.versions.restore(KEY, version.id, ANNA))
+        (looking,) = [task for task in asyncio.all_tasks() if "restore of" in task.get_name()]
+        looking.cancel()  # as a kill -9 does
+        slow.leave()
+        text += " <word>"
+    slow.waiting.clear()
+    slow.late = False
+    async with running(folder, limits=limits) as sync:
+        slow.join(sync, session_id=session)
+        await wait_until(lambda: slow.cells() == ["a = 1", "b = 2", "c = 3"])
+        await wait_until(
+            lambda: is_true(lambda: sync.versions.list(KEY), lambda kept: kept[0].reason == "merge")
+        )
+        assert (await sources_of(sync, (await sync.versions.list(KEY))[0]))[-1] == "mine <word>"
+        assert await sync.versions._store.open_restores(sync.rooms()[0].document) == ()
+
+
 async def test_two_servers_that_restore_at_once_bring_nothing_back_twice(folder: Path) -> None:
     async with running(folder) as here, running(folder) as there:
         (ours,), (theirs,) = await joined(here), await joined(there)

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 SHARED = Path(".collab", "versions")
 """Below the served folder."""
 _ID = re.compile(r"\d{13}-[0-9a-f]{8}")
+_RESTORE = re.compile(r"restore-[0-9a-f]{16}")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9_-]{1,16}")
 _LEVEL = 6
 _STRAY_AGE = 3600.0
@@ -82,6 +83,18 @@ class FileVersionStore:
     async def read(self, document: DocumentId, version: str) -> bytes | None:
         """See ``ports.VersionStore``."""
         return await asyncio.to_thread(self._read, document, version)
+
+    async def open_restore(self, document: DocumentId, record: bytes) -> str:
+        """See ``ports.VersionStore``. Durable when it returns."""
+        return await asyncio.to_thread(self._open_restore, document, record)
+
+    async def open_restores(self, document: DocumentId) -> tuple[tuple[str, bytes], ...]:
+        """See ``ports.VersionStore``."""
+        return await asyncio.to_thread(self._open_restores, document)
+
+    async def close_restore(self, document: DocumentId, name: str) -> bool:
+        """See ``ports.VersionStore``."""
+        return await asyncio.to_thread(self._close_restore, document, name)
 
     # --- in threads ------------------------------------------------------------------------------
 
@@ -175,6 +188,33 @@ class FileVersionStore:
                 raise CorruptRecord(f"the version {version} is damaged on disk; choose another one")
             return data
         return None
+
+    def _open_restore(self, document: DocumentId, record: bytes) -> str:
+        folder = self._folder(document)
+        name = f"restore-{secrets.token_hex(8)}"
+        with _errors_of(folder):
+            self._make(folder)
+            _place(folder / name, record)
+            sync_folder(str(folder))
+        return name
+
+    def _open_restores(self, document: DocumentId) -> tuple[tuple[str, bytes], ...]:
+        folder = self._folder(document)
+        found = []
+        with _errors_of(folder):
+            for path in sorted(folder.glob("restore-*")):
+                with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                    found.append((path.name, path.read_bytes()))
+        return tuple(found)
+
+    def _close_restore(self, document: DocumentId, name: str) -> bool:
+        folder = self._folder(document)
+        if not _RESTORE.fullmatch(name):
+            return False
+        with _errors_of(folder), contextlib.suppress(FileNotFoundError):
+            (folder / name).unlink()
+            return True
+        return False
 
     def _thin(self, folder: Path, versions: tuple[Version, ...]) -> None:
         for version in surplus(versions, self._now(), self._limits):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,8 @@ class MemoryVersionStore:
         self._limits = limits
         self._now = now
         self._kept: dict[DocumentId, dict[str, tuple[Version, bytes]]] = {}
+        self._restores: dict[DocumentId, dict[str, bytes]] = {}
+        self._names = itertools.count()
 
     async def add(
         self, document: DocumentId, path: str, data: bytes, *, reason: str, by: str = "", note: str = ""
@@ -58,3 +61,19 @@ class MemoryVersionStore:
             raise LocalDiskFailed(self.failing)
         found = self._kept.get(document, {}).get(version)
         return None if found is None else found[1]
+
+    async def open_restore(self, document: DocumentId, record: bytes) -> str:
+        """See ``ports.VersionStore``."""
+        if self.failing is not None:
+            raise LocalDiskFailed(self.failing)
+        name = f"restore-{next(self._names)}"
+        self._restores.setdefault(document, {})[name] = record
+        return name
+
+    async def open_restores(self, document: DocumentId) -> tuple[tuple[str, bytes], ...]:
+        """See ``ports.VersionStore``."""
+        return tuple(self._restores.get(document, {}).items())
+
+    async def close_restore(self, document: DocumentId, name: str) -> bool:
+        """See ``ports.VersionStore``."""
+        return self._restores.get(document, {}).pop(name, None) is not None

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from notebook_sync.core.errors import CollabError
-from notebook_sync.core.ids import DocumentKind
+from notebook_sync.core.errors import CollabError, RoomError
+from notebook_sync.core.ids import DocumentKind, Generation
 from notebook_sync.core.replica import merge
 from notebook_sync.core.typed_text import not_found
 from notebook_sync.engine.runner import RoomRunner, Told, Workshop
@@ -32,12 +32,25 @@ RETRY = 1.0
 @dataclass(frozen=True, slots=True)
 class Before:
     """A document just before a restore. ``state``: all of it as one v1 update. ``cursor``: a place in the log
-    at or before it. ``data``: its file content. ``edit``: the restore's own update, as it is in the log."""
+    at or before it. ``version``, ``data``: its file content, and the version that holds that. ``edit``: the
+    restore's own update, as it will be in the log."""
 
     state: bytes
     cursor: Cursor
+    version: str
     data: bytes
     edit: bytes
+
+    def record(self) -> bytes:
+        """To be kept over a crash, all but ``data``: one line of JSON, then ``edit`` and ``state``."""
+        head = {
+            "generation": self.cursor.generation,
+            "seq": self.cursor.seq,
+            "chain": self.cursor.chain.hex(),
+            "version": self.version,
+            "edit": len(self.edit),
+        }
+        return json.dumps(head).encode() + b"\n" + self.edit + self.state
 
 
 class Aftercare:
@@ -54,9 +67,43 @@ class Aftercare:
         """Whether more restores are being looked after than may be."""
         return len(self._tasks) >= self._workshop.limits.restores_at_once
 
-    def begin(self, runner: RoomRunner, before: Before) -> None:
-        """A restore was made: look after it once everybody has seen it."""
-        task = self._workshop.supervisor.spawn(self._look(runner, before), f"after a restore of {runner.key}")
+    async def begin(self, runner: RoomRunner, before: Before) -> bool:
+        """Make a restore's edit, and look after it once everybody has seen it. False if the room has closed.
+
+        Raises ``LocalDiskFailed`` when that could not be done after a crash; then nothing was changed.
+        """
+        name = await self._versions.open_restore(runner.document, before.record())
+        if runner.closed.done():
+            await self._versions.close_restore(runner.document, name)
+            return False
+        runner.edit(before.edit)
+        self._spawn(runner, name, before)
+        return True
+
+    async def resume(self, runner: RoomRunner) -> None:
+        """A document was opened: look after restores that a server made which ended right then."""
+        for name, record in await self._versions.open_restores(runner.document):
+            before = await self._read(runner, record)
+            if before is None:
+                log.error("%s: the record of a restore (%s) can't be read", runner.key, name)
+                await self._versions.close_restore(runner.document, name)
+            else:
+                self._spawn(runner, name, before)
+
+    async def _read(self, runner: RoomRunner, record: bytes) -> Before | None:
+        head, _, rest = record.partition(b"\n")
+        try:
+            known = json.loads(head)
+            cursor = Cursor(Generation(known["generation"]), known["seq"], bytes.fromhex(known["chain"]))
+            version, length = known["version"], known["edit"]
+            data = await self._versions.read(runner.document, version)
+            return None if data is None else Before(rest[length:], cursor, version, data, rest[:length])
+        except (ValueError, KeyError, TypeError, RoomError):
+            return None
+
+    def _spawn(self, runner: RoomRunner, name: str, before: Before) -> None:
+        looking = self._look(runner, name, before)
+        task = self._workshop.supervisor.spawn(looking, f"after a restore of {runner.key}")
         if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -66,13 +113,13 @@ class Aftercare:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=deadline)
 
-    async def _look(self, runner: RoomRunner, before: Before) -> None:
+    async def _look(self, runner: RoomRunner, name: str, before: Before) -> None:
         limits, loop = self._workshop.limits, asyncio.get_running_loop()
         await asyncio.wait([runner.closed], timeout=limits.restore_settle)
         deadline = loop.time() + limits.compact_keep / 2
         while True:
             try:
-                await self._keep_what_is_lost(runner, before)
+                await self._keep_what_is_lost(runner, name, before)
                 return
             except CollabError as error:
                 if loop.time() > deadline:
@@ -82,28 +129,36 @@ class Aftercare:
                     return
             await asyncio.sleep(RETRY)
 
-    async def _keep_what_is_lost(self, runner: RoomRunner, before: Before) -> None:
-        kind, codec = runner.key.kind, self._workshop.saver.codec
-        entries = await self._workshop.store.since(runner.document, before.cursor)
-        if isinstance(entries, Trimmed):
-            log.error("%s: the log does not say any more what was typed during a restore", runner.key)
-            return
-        state = await asyncio.to_thread(without_edit, before, entries)
-        unrestored = await codec.render(kind, state)
-        now = await codec.render(kind, runner.room.replica.diff())
-        contents = [texts(kind, content) for content in (before.data, unrestored.data, now.data)]
-        cells = await asyncio.to_thread(not_found, *contents)
+    async def _keep_what_is_lost(self, runner: RoomRunner, name: str, before: Before) -> None:
+        unrestored, cells = await self._what_is_lost(runner, before)
         if not cells:
+            await self._versions.close_restore(runner.document, name)
             return
         note = f"with what was typed, during a restore, into cells that it took away: {', '.join(cells)}"
         version = await self._versions.add(
-            runner.document, runner.key.path, unrestored.data, reason="merge", note=note
+            runner.document, runner.key.path, unrestored, reason="merge", note=note
         )
+        if not await self._versions.close_restore(runner.document, name):
+            return  # another server that has the document open was faster, and has told people
         sentence = (
             f"what was typed during the restore into cells that it took away ({', '.join(cells)}) "
             f"is kept as {named(version)}"
         )
         self._tell(Told("restore", runner.key, "INFO", sentence))
+
+    async def _what_is_lost(self, runner: RoomRunner, before: Before) -> tuple[bytes, list[str]]:
+        """The file content as it would be without the restore, and the cells in which that has words which
+        the document has not."""
+        kind, codec = runner.key.kind, self._workshop.saver.codec
+        entries = await self._workshop.store.since(runner.document, before.cursor)
+        if isinstance(entries, Trimmed):
+            log.error("%s: the log does not say any more what was typed during a restore", runner.key)
+            return b"", []
+        state = await asyncio.to_thread(without_edit, before, entries)
+        unrestored = await codec.render(kind, state)
+        now = await codec.render(kind, runner.room.replica.diff())
+        contents = [texts(kind, content) for content in (before.data, unrestored.data, now.data)]
+        return unrestored.data, await asyncio.to_thread(not_found, *contents)
 
 
 def without_edit(before: Before, entries: tuple[LogEntry, ...]) -> bytes:

@@ -206,17 +206,11 @@ class RoomRunner:
         self.post(ev.SaveAsked(token))
         return await waiting
 
-    def edit(self, update: bytes) -> bytes:
-        """An edit that this server made under a client id of its own: seen once it is stored (rule 14).
-        Returns the update as it goes to the log."""
-        logged: list[bytes] = []
-        doc = self._room.replica.doc
-        subscription = doc.observe(lambda event: logged.append(event.update))
-        try:
-            doc.apply_update(update)
-        finally:
-            doc.unobserve(subscription)
-        return logged[0] if logged else update
+    def edit(self, update: bytes) -> None:
+        """An edit that this server made under a client id of its own: seen once it is stored (rule 14), and
+        logged as these bytes."""
+        if self._room.replica.apply(update):
+            self.post(ev.ServerEdited(update))
 
     def late(self, late: LateWrite) -> bool:
         """A program wrote into the file after it was replaced; False if this room can't take that in."""

@@ -53,6 +53,9 @@ class NotRestored:
     missing: bool = False
 
 
+CLOSED_MEANWHILE = NotRestored("the document was closed meanwhile, nothing was changed; try again")
+
+
 @dataclass(slots=True)
 class _Kept:
     """What a room's newest version on schedule covers."""
@@ -99,6 +102,7 @@ class Versions:
     async def _first(self, runner: RoomRunner) -> None:
         with contextlib.suppress(RoomError):  # people who wanted to open it are told
             await runner.opened()
+            await self._aftercare.resume(runner)
             await self._keep_scheduled(runner)
 
     async def close(self, deadline: float) -> None:
@@ -286,10 +290,11 @@ class Versions:
             where = f"what was not taken: {', '.join(merged.conflicts)}"
             loser = await self._store.add(document, path, merged.loser, reason="merge", by=by, note=where)
         if runner.closed.done() or place is None:
-            return NotRestored("the document was closed meanwhile, nothing was changed; try again")
+            return CLOSED_MEANWHILE
         if merged.update is not None:
-            edit = runner.edit(merged.update)
-            self._aftercare.begin(runner, Before(state, Cursor(*place), rendered.data, edit))
+            known = Before(state, Cursor(*place), before.id, rendered.data, merged.update)
+            if not await self._aftercare.begin(runner, known):
+                return CLOSED_MEANWHILE
         return Restored(before, loser)
 
 
