@@ -77,8 +77,10 @@ def _by_group(roster: Roster, rows: Rows) -> list[tuple[Group | None, Rows]]:
 
 def _table(roster: Roster, rows: Rows) -> None:
     described = [(person, _role(roster, person), link) for person, link in rows]
-    needed = max(len(link) + _width(person.name) + len(role) + 10 for person, role, link in described)
-    if needed <= console.width:
+    columns = zip(
+        *((_width(person.name) + 2, _width(role), len(link)) for person, role, link in described), strict=True
+    )
+    if sum(map(max, columns)) + 6 <= console.width:
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
         for heading in ("Name", "Role", "Link"):
             table.add_column(heading, no_wrap=True, header_style="dim")
