@@ -96,7 +96,7 @@ def frozen() -> float:
 @pytest.fixture
 def turns() -> int:
     """How often two situations that are compared take turns."""
-    return 5 if FULL else 1
+    return 7 if FULL else 3
 
 
 @pytest.fixture

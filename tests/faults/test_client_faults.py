@@ -94,7 +94,7 @@ async def test_somebody_reads_slowly_or_not_at_all(
         with Proxy(f"127.0.0.1:{server.port}") as door:
             slow = await trial.group.join(_at(door, server), "Slow")
             trial.probe.ignored.add(slow)
-            paces = Paces(trial.probe, silence)
+            paces = Paces(trial.probe, silence / 2)
             before = process.memory_info().rss
 
             async def begin() -> None:

@@ -90,4 +90,4 @@ async def test_the_file_is_edited_while_no_server_runs(case: Case, place: Site) 
 
         await trial.survives(fault)
         sources = {cell.id: cell.source for cell in read_document(trial.group.clients[0].doc)}
-        assert sources["added-outside"] == "by hand"
+        assert "by hand" in sources["added-outside"]

@@ -199,7 +199,7 @@ async def test_a_slow_store_makes_nobody_wait_for_the_others(case: Case, place: 
     """A second for each answer: only "stored" comes later."""
     (line,) = place.lines
     async with on_trial(case, place) as trial:
-        paces = Paces(trial.probe, 3.0)
+        paces = Paces(trial.probe, 2.0)
 
         async def begin() -> None:
             line.change(delay_up=0.5, delay_down=0.5)

@@ -23,37 +23,44 @@ class Paces:
     probe: LatencyProbe
     seconds: float
     """The shortest turn."""
-    usual: list[float] = field(default_factory=list)
-    other: list[float] = field(default_factory=list)
+    usual: list[list[float]] = field(default_factory=list)
+    other: list[list[float]] = field(default_factory=list)
 
     async def take_turns(
         self, turns: int, begin: Callable[[], Awaitable[None]], end: Callable[[], Awaitable[None]]
     ) -> None:
         """Measure the usual situation, then the other, which lasts from ``begin`` to ``end``; so often."""
         for _ in range(turns):
-            await self._measure(self.usual)
+            self.usual.append(await self._measured())
             await begin()
-            await self._measure(self.other)
+            self.other.append(await self._measured())
             await end()
 
-    async def _measure(self, into: list[float]) -> None:
+    async def _measured(self) -> list[float]:
         start = len(self.probe.latencies)
         await lasting(self.seconds)
         await wait_until(lambda: len(self.probe.latencies) - start >= FEWEST, 60, "people see keys")
-        into += self.probe.latencies[start:]
+        return self.probe.latencies[start:]
 
     @property
     def ratios(self) -> tuple[float, float]:
-        """How much longer the other situation takes, at the median and at the 99th percentile."""
-        p50 = statistics.median(self.other) / max(statistics.median(self.usual), FLOOR_P50)
-        return p50, _p99(self.other) / max(_p99(self.usual), FLOOR_P99)
+        """How much longer the other situation takes, at the median and at the 99th percentile of its turns;
+        of the turns' figures the median counts, so that one stall of the machine is none of the server's."""
+        p50 = _typical(statistics.median, self.other) / max(
+            _typical(statistics.median, self.usual), FLOOR_P50
+        )
+        return p50, _typical(_p99, self.other) / max(_typical(_p99, self.usual), FLOOR_P99)
 
     def __str__(self) -> str:
-        return (
-            f"usually p50 {statistics.median(self.usual):.1f} p99 {_p99(self.usual):.1f} ms, "
-            f"then p50 {statistics.median(self.other):.1f} p99 {_p99(self.other):.1f} ms"
+        return "; ".join(
+            f"{name} p50 {_typical(statistics.median, turns):.1f} p99 {_typical(_p99, turns):.1f} ms"
+            for name, turns in (("usually", self.usual), ("then", self.other))
         )
 
 
 def _p99(samples: list[float]) -> float:
     return statistics.quantiles(samples, n=100)[98]
+
+
+def _typical(figure: Callable[[list[float]], float], turns: list[list[float]]) -> float:
+    return statistics.median(figure(samples) for samples in turns)

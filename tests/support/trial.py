@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from pycrdt import Doc
@@ -181,7 +181,7 @@ class Trial:
 
     async def _judged(self) -> Report:
         """All copies, once they are the same; as they are when they do not become so."""
-        with contextlib.suppress(TimeoutError):
+        with _told():
             await self.group.until_settled(SAME_WITHIN)
         self.probe.measuring = False
         documents: dict[str, Doc[Any]] = {f"tab {n}": c.doc for n, c in enumerate(self.group.clients)}
@@ -189,21 +189,24 @@ class Trial:
             if server.running:
                 joiner = await self.group.join(self.site.browser(number))
                 documents[f"fresh joiner at server {number}"] = joiner.doc
-        expected = read_document(self.group.clients[0].doc)
         file = self.site.root / self.group.path
-        with contextlib.suppress(AssertionError):
+        with _told():
             await wait_until(
-                lambda: read_notebook(json.loads(file.read_bytes())) == expected,
+                lambda: read_notebook(json.loads(file.read_bytes())) == self._expected(),
                 SAME_WITHIN,
                 "the file is right",
             )
-        documents["the store, replayed"] = await self._replayed(expected)
+        documents["the store, replayed"] = await self._replayed()
         for client in self.group.clients[-sum(server.running for server in self.site.servers) :]:
             self.group.lose(client)
         self.probe.measuring = True
         return judge(self.group.log, documents, {"file": file.read_bytes()})
 
-    async def _replayed(self, expected: list[CellContent]) -> Doc[Any]:
+    def _expected(self) -> list[CellContent]:
+        # looked at each time: what another program did to the file may still come to the document
+        return read_document(self.group.clients[0].doc)
+
+    async def _replayed(self) -> Doc[Any]:
         server: RealServer = self.site.alive()
         found: Doc[Any] = Doc()
 
@@ -211,12 +214,21 @@ class Trial:
             nonlocal found
             with contextlib.suppress(CollabError):
                 found = await server.replayed(self.group.path)
-                return read_document(found) == expected
+                return read_document(found) == self._expected()
             return False
 
-        with contextlib.suppress(AssertionError):
+        with _told():
             await wait_until(right, SAME_WITHIN, "the store has everything")
         return found
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is not so in time is printed, and left to the judge."""
+    try:
+        yield
+    except (TimeoutError, AssertionError) as error:
+        print(f"not in time: {error}")
 
 
 @asynccontextmanager
