@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +35,14 @@ from notebook_sync.ports import (
     StaleHistory,
     Trimmed,
 )
-from tests.support.redis_servers import RedisServer, redis_binary, running, valkey_binary
+from tests.support.redis_servers import (
+    KEEPS_ALL,
+    RedisServer,
+    redis_binary,
+    running,
+    slow_disk,
+    valkey_binary,
+)
 from tests.support.waiting import wait_until
 
 LIMITS = Limits(snapshot_chunk=1000, append_timeout=2.0)
@@ -201,7 +210,7 @@ async def test_what_a_newer_version_wrote_is_left_alone(desk: Desk) -> None:
 @pytest.fixture(params=["valkey", "redis"])
 def own_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """One that may be emptied, killed and frozen."""
-    with running(valkey_binary() if request.param == "valkey" else redis_binary()) as server:
+    with running(valkey_binary() if request.param == "valkey" else redis_binary(), *KEEPS_ALL) as server:
         yield server
 
 
@@ -239,6 +248,45 @@ async def test_everything_acknowledged_survives_kill_9(own_server: RedisServer, 
     found = await own.store.load(own.document)
     assert isinstance(found, Loaded)
     assert found.cursor == Cursor(G, 100, appended[-1].chain)
+
+
+@pytest.mark.parametrize(("fsync", "kept"), [("everysec", False), ("no", True)])
+@pytest.mark.parametrize("kind", ["valkey", "redis"])
+async def test_a_kill_may_take_what_a_slow_disk_had_not_taken_and_the_cursor_tells(
+    kind: str, fsync: str, kept: bool, tmp_path: Path
+) -> None:
+    """With ``everysec`` Redis writes nothing while the disk is busy with what it wrote before, for up to two
+    seconds, and answers all the same. So what only Redis has does not survive a kill of it; this server's
+    journal is what makes it so (rule 15)."""
+    binary = valkey_binary() if kind == "valkey" else redis_binary()
+    with ThreadPoolExecutor(1) as executor, contextlib.ExitStack() as stack:
+        with slow_disk(tmp_path) as slow:
+            server = stack.enter_context(running(binary, "--appendfsync", fsync))
+        redis = await connect(server.url, LIMITS)
+        store = RedisUpdateStore(redis, "default", LIMITS, executor)
+        document = DocumentId(secrets.token_hex(16))
+        await store.reserve(document, L)
+        assert await store.seed(document, L, G, EMPTY)
+        await wait_until(lambda: nothing_unwritten(redis))
+        slow.touch()
+
+        async def busy() -> bool:
+            await run(redis, "SET", "filler", "x")
+            return fsync != "everysec" or bool((await redis.info("persistence"))["aof_pending_bio_fsync"])
+
+        await wait_until(busy)
+        answer = await store.append(document, Batch(L, G, ANNA, 1, (EMPTY,)))
+        assert isinstance(answer, Appended)
+        server.kill()
+        await asyncio.to_thread(server.restart)
+        assert isinstance(await store.load(document), Loaded)
+        assert await store.confirms(document, Cursor(G, answer.seq, answer.chain)) == kept
+        await redis.aclose()
+
+
+async def nothing_unwritten(redis: Redis) -> bool:
+    info = await redis.info("persistence")
+    return not info["aof_pending_bio_fsync"] and not info["aof_buffer_length"]
 
 
 @dataclass(frozen=True)

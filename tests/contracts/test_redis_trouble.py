@@ -21,7 +21,7 @@ from notebook_sync.core.ids import NOTEBOOK, DocumentId, DocumentKey, Generation
 from notebook_sync.core.limits import Limits
 from notebook_sync.ports import Appended, Batch, Cursor, Intent, LeaseGranted, LeaseRefused, Loaded
 from tests.support.proxy import Proxy
-from tests.support.redis_servers import RedisServer, redis_binary, running, valkey_binary
+from tests.support.redis_servers import KEEPS_ALL, RedisServer, redis_binary, running, valkey_binary
 from tests.support.stock_server import free_port
 from tests.support.waiting import wait_until
 
@@ -99,7 +99,7 @@ def binary(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def server(binary: str) -> Iterator[RedisServer]:
-    with running(binary) as server:
+    with running(binary, *KEEPS_ALL) as server:
         yield server
 
 

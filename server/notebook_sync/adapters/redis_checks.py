@@ -144,8 +144,8 @@ def check_info(info: Mapping[str, Any], name: str) -> None:
 
 
 def level_of(info: Mapping[str, Any], config: Mapping[str, str], name: str, declared: str | None) -> str:
-    """``memory``: a kill of Redis loses it. ``redis``: survives that; power loss may take seconds of it.
-    ``disk``: survives that too.
+    """``memory``: a kill of Redis loses it. ``redis``: power loss, or a kill while the disk is slow, may take
+    the last seconds of it. ``disk``: survives both.
 
     What the server says counts, then what is ``declared``, then ``redis``.
     """

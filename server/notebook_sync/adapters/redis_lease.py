@@ -16,7 +16,7 @@ class RedisLeaseStore:
         namespace: as of the update store.
         grace: after a restart, a failover or a loss, leases that this Redis may have forgotten are waited
             for, as long as a lease lasts and so many seconds more: ``Limits.lease_grace`` for a Redis that
-            servers share. 0: no wait, for the embedded one, which forgets none when it is killed.
+            servers share. 0: no wait, for the embedded one, whose servers have one disk for their intents.
     """
 
     def __init__(self, redis: Redis, namespace: str, *, grace: float = 0.0) -> None:
