@@ -112,6 +112,12 @@ def megabytes() -> int:
 
 
 @pytest.fixture
+def kills() -> int:
+    """How often a process is killed, one time after the other."""
+    return 5 if FULL else 1
+
+
+@pytest.fixture
 def repeats() -> int:
     """How often a race is run."""
     return 20 if FULL else 3

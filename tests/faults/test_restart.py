@@ -30,12 +30,12 @@ async def _valkey_killed_while_typing(server: RealServer, group: Group) -> None:
     )
 
 
-async def test_kill_9_of_the_server(server: RealServer, seconds: float, repeats: int) -> None:
+async def test_kill_9_of_the_server(server: RealServer, seconds: float, kills: int) -> None:
     server.write_notebook("work.ipynb")
     async with Group([server.browser()] * 7, "work.ipynb", seed=11, habits=HABITS) as group:
         await group.until_synced()
         sessions = [client.session for client in group.clients]
-        for _ in range(min(repeats, 5)):
+        for _ in range(kills):
             await _killed_while_typing(server, group, seconds)
         report = await judged(server, group)
         print(report)
@@ -45,16 +45,16 @@ async def test_kill_9_of_the_server(server: RealServer, seconds: float, repeats:
         assert all(client.traffic.connections > 1 for client in group.clients[:7])
 
 
-async def test_kill_9_of_the_embedded_valkey(server: RealServer, seconds: float, repeats: int) -> None:
+async def test_kill_9_of_the_embedded_valkey(server: RealServer, seconds: float, kills: int) -> None:
     server.write_notebook("work.ipynb")
     async with Group([server.browser()] * 7, "work.ipynb", seed=12, habits=HABITS) as group:
         await group.until_synced()
 
         async def kill() -> None:
-            for _ in range(min(repeats, 5)):
+            for _ in range(kills):
                 await _valkey_killed_while_typing(server, group)
 
-        await asyncio.gather(group.work(max(seconds, 8 * min(repeats, 5))), kill())
+        await asyncio.gather(group.work(max(seconds, 8.0 * kills)), kill())
         report = await judged(server, group)
         print(report)
         assert report.right, str(report)
