@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from notebook_sync.adapters import local_disk, local_reader
 from notebook_sync.adapters.local_copies import FileLocalCopies
 from notebook_sync.adapters.local_journal import JOURNAL_MAGIC, encode_record, read_journal
 from notebook_sync.core.errors import InvariantBroken, LocalDiskFailed
@@ -369,6 +370,32 @@ async def test_whoever_reads_while_another_server_writes_misses_nothing(root: Pa
     assert reads > 50
 
 
+async def test_a_snapshot_that_replaces_a_journal_while_it_is_read_is_read_instead(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with server(root) as writer, server(root) as reader:
+        await writer.keep(head(), b"s", 0)
+        await writer.record(D, L, [(1, b"one")])
+        reads: list[str] = []
+
+        def read_file(path: Path) -> bytes:
+            if len(reads) == when:
+                keeping = asyncio.run_coroutine_threadsafe(writer.keep(head(), b"s one", 1), loop)
+                keeping.result(10)
+            reads.append(path.name)
+            return local_disk.read_file(path)
+
+        monkeypatch.setattr(local_reader, "read_file", read_file)
+        for when in range(2):
+            reads.clear()
+            found = await reader.find(D)
+            assert found is not None
+            assert words(found.updates) == {"s", "one"}, f"replaced before read {when + 1}"
+            await writer.keep(head(), b"s", 1)
+            await writer.record(D, L, [(1, b"one")])
+
+
 # --- a disk that refuses ------------------------------------------------------------------------------
 
 FULL_DISK = """
@@ -449,6 +476,8 @@ async def test_a_record_that_fails_is_undone_and_a_later_one_is_stored(
         await copies.record(D, L, [(2, b"two again")])
         found = await copies.find(D)
         assert found == LocalCopy(head(), (b"s", b"one", b"two again"))
+        files = {path.name.split(".")[1] for path in root.rglob("*.journal")}
+        assert len(files) == 2, "after a failed flush nobody knows what the system still has of a file"
         await copies.keep(head(), b"s2", 2)
         assert not list(root.rglob("*.journal"))
 
