@@ -83,7 +83,7 @@ def _language_servers(base: Any) -> type[RequestHandler]:
 
 def _licences(base: Any) -> type[RequestHandler]:
     class LicencesThatRefuse(base):  # type: ignore[misc]  # as above
-        """``/lab/api/licenses/``: JupyterLab's own never answers whom it refuses, and keeps the connection."""
+        """``/lab/api/licenses/``: JupyterLab's own never answers whom it refuses, and keeps the line."""
 
         def write_error(self, status_code: int, **kwargs: Any) -> None:
             """The error in JSON, as all of the API says it."""

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from jupyter_collab_ext.cli.demo import demo
+from jupyter_collab_ext.cli.doctor import doctor
 from jupyter_collab_ext.cli.init import init
 from jupyter_collab_ext.cli.people_commands import add, links, move, relink, revoke
 from jupyter_collab_ext.cli.start import start
@@ -19,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (init, start, links, add, move, relink, revoke, demo):
+for command in (init, doctor, start, links, add, move, relink, revoke, demo):
     app.command()(command)
 
 

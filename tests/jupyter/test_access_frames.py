@@ -93,7 +93,7 @@ class Room:
     async def does(self, kind: str, mark: str) -> bool:
         """Send a message of this type; whether it did what it is for."""
         if kind == "sync step 1":
-            return "cells" in list(await self.content())
+            return "cells" in set((await self.content()).keys())
         if kind in ("update", "sync step 2 with an edit"):
             doc: Doc[Any] = Doc()
             doc.get(mark, type=Text).insert(0, mark)
@@ -119,7 +119,8 @@ class Room:
 
 async def test_every_frame_of_a_document(browsers: dict[str, Browser], jp_serverapp: Any) -> None:
     ids = jp_serverapp.web_app.settings["file_id_manager"]
-    wrong, cells = [], {(kind, folder): [] for kind in FRAMES for folder in LOOK}
+    wrong: list[str] = []
+    cells: dict[tuple[str, str], list[str]] = {(kind, folder): [] for kind in FRAMES for folder in LOOK}
     for folder in LOOK:
         for actor, browser in browsers.items():
             room = await Room.enter(browser, ids.index(f"{folder}/work.ipynb"))
@@ -155,7 +156,7 @@ def test_every_message_to_a_kernel() -> None:
     write_or_compare("Messages to a kernel", lines)
 
 
-COMMANDS = ("add", "demo", "init", "links", "move", "relink", "revoke", "start")
+COMMANDS = ("add", "demo", "doctor", "init", "links", "move", "relink", "revoke", "start")
 
 
 def test_every_command(two_groups: Event) -> None:
