@@ -1,7 +1,8 @@
 """System tests: real Jupyter servers, a real Valkey, and people who speak the real protocol.
 
-Short by default. ``COLLAB_FULL=1`` runs them at full length and in all combinations, as figures are
-reported. ``COLLAB_MATRIX=path`` has what became of people's work under each fault written there.
+Short by default. ``COLLAB_FULL=1`` runs them at full length, as figures are reported. ``COLLAB_MATRIX=path``
+has what became of people's work under each fault written there. With either, each fault meets all
+combinations of servers and store, else the first of them.
 """
 
 from __future__ import annotations
@@ -32,14 +33,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test with ``@pytest.mark.over((servers, store), …)`` runs once for each pair; in short runs for the
-    first of them only."""
+    """A test with ``@pytest.mark.over((servers, store), …)`` runs once for each pair, or for the first."""
     marker = metafunc.definition.get_closest_marker("over")
     if marker is not None:
         name = metafunc.definition.originalname.removeprefix("test_").replace("_", " ")
         cases = [Case(name, servers, store) for servers, store in marker.args]
-        ids = [f"{case.servers}-{case.store}" for case in cases]
-        metafunc.parametrize("case", cases[: None if FULL else 1], ids=ids[: None if FULL else 1])
+        asked = cases if FULL or "COLLAB_MATRIX" in os.environ else cases[:1]
+        metafunc.parametrize("case", asked, ids=[f"{case.servers}-{case.store}" for case in asked])
 
 
 def pytest_sessionfinish() -> None:
