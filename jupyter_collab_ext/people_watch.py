@@ -2,7 +2,7 @@
 
 The file is looked at a few times a second. So a command needs no way into the server and no secret of its
 own beside the rights to the file, it works the same while no server runs, and several servers on one state
-folder all follow (ADR 0012). When what a change ended is ended, the server says so in a second file, so that
+folder all follow (ADR 0014). When what a change ended is ended, the server says so in a second file, so that
 a command can tell its user what came of it.
 """
 
