@@ -20,12 +20,12 @@ from pycrdt import Array, Map, Text
 from notebook_sync.adapters import codec_worker
 from notebook_sync.adapters.local_files import LocalFiles
 from notebook_sync.app import NotebookSync, NotRestored, Restored, SyncSettings, Told
-from notebook_sync.core.errors import LocalDiskFailed
+from notebook_sync.core.errors import LocalDiskFailed, StoreUnavailable
 from notebook_sync.core.ids import NOTEBOOK, DocumentKey, NodeId, UserId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member, Role
 from notebook_sync.engine.meanwhile import clock_time
-from notebook_sync.ports import Version
+from notebook_sync.ports import LeaseGranted, Version
 from tests.support.tabs import Tab
 from tests.support.waiting import wait_until
 
@@ -413,6 +413,24 @@ async def test_more_restores_than_can_be_looked_after_are_refused(folder: Path) 
         assert tab.cells()[0].endswith(" + more")
 
 
+async def test_while_the_store_is_away_nothing_is_restored(folder: Path) -> None:
+    """Two servers that can't hear each other would both bring the same text back."""
+    async with running(folder) as sync:
+        (tab,) = await joined(sync)
+        version = await first_version(sync)
+        tab.type(" + precious")
+        await wait_until(lambda: sync.rooms()[0].stored)
+
+        async def away(*_: object) -> None:
+            raise StoreUnavailable("no answer")
+
+        sync.versions._workshop.saver.leases.acquire = away  # type: ignore[assignment, method-assign]  # a store that is away
+        with pytest.raises(StoreUnavailable):
+            await sync.versions.restore(KEY, version.id, ANNA)
+        assert tab.cells()[0] == "a = 1 + precious"
+        assert await sync.versions.list(KEY) == (version,)
+
+
 async def test_without_a_place_for_the_content_before_nothing_is_restored(folder: Path) -> None:
     async with running(folder) as sync:
         (tab,) = await joined(sync)
@@ -426,6 +444,9 @@ async def test_without_a_place_for_the_content_before_nothing_is_restored(folder
         with pytest.raises(LocalDiskFailed):
             await sync.versions.restore(KEY, version.id, ANNA)
         assert tab.cells()[0] == "a = 1 + precious"
+        leases = sync.versions._workshop.saver.leases
+        granted = await leases.acquire(sync.rooms()[0].document, "restore", NodeId("elsewhere"), 5.0)
+        assert isinstance(granted, LeaseGranted), "another server need not wait"
 
 
 # --- a whole content from elsewhere ---------------------------------------------------------------

@@ -18,6 +18,8 @@ from tornado.httpclient import HTTPClientError
 
 from jupyter_collab_ext.bases import Bases
 from jupyter_collab_ext.extension import JupyterCollab
+from notebook_sync.app import NotRestored
+from notebook_sync.core.errors import CorruptRecord, LocalDiskFailed, StoreUnavailable
 from notebook_sync.core.ids import NOTEBOOK, DocumentKey
 from notebook_sync.core.limits import Limits
 from tests.support.jupyter_wait import read, until
@@ -497,3 +499,75 @@ def test_a_folder_that_moved_takes_its_bases_away() -> None:
     bases.forget("a")
     assert bases.last("ann", "a/x.ipynb", NOTEBOOK) is None
     assert bases.last("ann", "ab.ipynb", NOTEBOOK) == b"1"
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_a_save_without_a_change_is_no_change(
+    server: Any, jp_fetch: Fetch, room: Any, notebook: Callable[..., Path], trusted: bool
+) -> None:
+    """Also if the manager marks cells as trusted in what it gives out, and joins lines."""
+    path = notebook(PATH, "x = 1\ny = 2\n", "import this")
+    if trusted:
+        server.contents_manager.notary.sign(nbformat.read(path, as_version=4))
+    await opened(room)
+    await with_a_version(jp_fetch)
+    content = (await call(jp_fetch, "api/contents", PATH))["content"]
+    assert content["cells"][0]["metadata"].get("trusted", False) in (trusted, True)
+    before = path.read_bytes()
+    body = {"type": "notebook", "format": "json", "content": content}
+    await call(jp_fetch, "api/contents", PATH, method="PUT", body=body)
+    await jp_fetch(
+        "api/contents", PATH, method="PUT", body=json.dumps(body), headers={"User-Agent": "a stranger"}
+    )
+    assert len(await versions(jp_fetch)) == 1
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "said"),
+    [
+        (StoreUnavailable("nothing was changed"), 503, "store is away"),
+        (LocalDiskFailed("the disk is full"), 507, "nothing was changed"),
+        (CorruptRecord("the version is damaged on disk"), 500, "damaged"),
+        (NotRestored("somebody else is restoring"), 409, "somebody else"),
+        (NotRestored("no such version", missing=True), 404, "no such version"),
+    ],
+)
+async def test_why_nothing_was_restored_is_said_at_each_way_of_going_back(
+    collab: JupyterCollab,
+    jp_fetch: Fetch,
+    room: Any,
+    notebook: Callable[..., Path],
+    outcome: Exception | NotRestored,
+    status: int,
+    said: str,
+) -> None:
+    path = notebook(PATH, "x = 1")
+    await opened(room)
+    first = await with_a_version(jp_fetch)
+    assert collab.service is not None
+    assert collab.service.engine is not None
+
+    async def fails(*_: object) -> NotRestored:
+        if isinstance(outcome, NotRestored):
+            return outcome
+        raise outcome
+
+    engine_versions: Any = collab.service.engine.versions
+    engine_versions.restore = engine_versions.put = fails
+    content = json.loads(path.read_text())
+    for call_that_fails in (
+        call(jp_fetch, "api/collaboration/versions", PATH, method="POST", body={"version": first["id"]}),
+        jp_fetch("api/contents", PATH, "checkpoints", first["id"], method="POST", body=""),
+        call(
+            jp_fetch,
+            "api/contents",
+            PATH,
+            method="PUT",
+            body={"type": "notebook", "format": "json", "content": content},
+        ),
+    ):
+        code, sentence = await refusal(call_that_fails)
+        assert code == status
+        assert said in sentence
+    assert file_sources(path) == ["x = 1"]

@@ -244,11 +244,14 @@ class Versions:
             if not isinstance(lease, LeaseGranted):
                 yield "somebody else is restoring this document right now; look at the result first"
                 return
-            if not await self._caught_up(runner):
-                raise StoreUnavailable("nothing was changed; other servers' edits are still on their way")
-            yield None
-            if await self._stored(runner):
-                await leases.release(runner.document, PURPOSE, node)
+            try:
+                if not await self._caught_up(runner):
+                    raise StoreUnavailable("nothing was changed; other servers' edits are still on their way")
+                yield None
+            finally:
+                if await self._stored(runner):
+                    with contextlib.suppress(StoreUnavailable):  # then it lapses by itself
+                        await leases.release(runner.document, PURPOSE, node)
 
     async def _caught_up(self, runner: RoomRunner) -> bool:
         """Whether this copy has all that the log has: what another server just brought back, above all."""
@@ -295,6 +298,7 @@ class Versions:
             known = Before(state, Cursor(*place), before.id, rendered.data, merged.update)
             if not await self._aftercare.begin(runner, known):
                 return CLOSED_MEANWHILE
+            self._workshop.metrics.count("restores", reason=reason)
         return Restored(before, loser)
 
 
