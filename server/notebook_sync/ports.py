@@ -611,11 +611,19 @@ class DocumentCodec(Protocol):
         ...
 
     async def merge(
-        self, kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes, seen: Sequence[str] = ()
+        self,
+        kind: DocumentKind,
+        state: bytes,
+        base: bytes | None,
+        theirs: bytes,
+        seen: Sequence[str] = (),
+        *,
+        once: bool = False,
     ) -> Merged:
         """Three-way merge per cell of the document and a changed file. Without a ``base`` neither
         side's cells are deleted and the document wins per cell (rule 17). A cell whose id is in ``seen``
-        and not in the document was deleted by people: the file does not bring it back (rule 28)."""
+        and not in the document was deleted by people: the file does not bring it back (rule 28).
+        ``once``: the document remembers ``theirs``, and if it is what was merged in last, nothing is done."""
         ...
 
     async def merge_view(self, state: bytes, base: bytes | None, file: bytes) -> ViewMerged:

@@ -503,3 +503,26 @@ async def test_what_people_emptied_is_told_from_what_never_had_anything(
     again = live(doc.get_update())  # without what was collected
     rendered = await codec.render(kind, again.get_update())
     assert (rendered.cells, rendered.untouched) == ((), False)
+
+
+async def test_the_same_file_is_merged_in_once(codec: DocumentCodec) -> None:
+    """From the base before it, after people went on typing around what came from it, it could come twice."""
+    before = notebook(code("a", "x = 1\n"))
+    base, state = await codec.slim(NOTEBOOK, file_of(before)), state_of(before)
+    theirs = file_of(notebook(code("a", "x = 1\n<theirs>\n")))
+    merged = await codec.merge(NOTEBOOK, state, base, theirs, once=True)
+    doc = live(state)
+    assert merged.update is not None
+    doc.apply_update(merged.update)
+    cell_of(doc, "a")["source"].insert(0, "<typed>\n")
+    again = await codec.merge(NOTEBOOK, doc.get_update(), base, theirs, once=True)
+    assert decided(again) == (None, None, ())
+    assert (again.slim, again.theirs) == (merged.slim, ("a",))
+    # Whoever brings an earlier content back on purpose gets it.
+    restored = await codec.merge(NOTEBOOK, doc.get_update(), await codec.slim(NOTEBOOK, theirs), theirs)
+    assert decided(restored) == (None, None, ())
+    restored = await codec.merge(NOTEBOOK, doc.get_update(), base, file_of(before))
+    assert restored.update is None  # the base says that it changed nothing
+    back = (await codec.render(NOTEBOOK, doc.get_update())).slim
+    restored = await codec.merge(NOTEBOOK, doc.get_update(), back, theirs)
+    assert restored.update is not None

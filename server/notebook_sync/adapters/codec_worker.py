@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pycrdt import Array, Doc, Map, Text, merge_updates
 
 from notebook_sync.adapters import merge_base, notebook_form, text_view, ydoc_form
+from notebook_sync.adapters.merged_mark import merged_mark, set_merged_mark
 from notebook_sync.adapters.minimal_edits import edit_notebook, edit_text
 from notebook_sync.adapters.notebook_form import Json
 from notebook_sync.adapters.notebook_merge import merge_notebooks
@@ -27,6 +28,9 @@ from notebook_sync.core.state_vector import decode_state_vector
 from notebook_sync.ports import Merged, Rendered, Size, ViewMerged
 
 T = TypeVar("T")
+
+UNCHANGED = Size(2**31, 2**31)
+"""Of what is not smaller than before."""
 
 _ANY_CELL, _ANY_TEXT = b"\x01\x05cells", b"\x01\x06source"
 """How an update names the root that the first item ever put into it belongs to, deleted or not."""
@@ -86,7 +90,12 @@ def slim(kind: DocumentKind, data: bytes) -> bytes:
 
 
 def merge(
-    kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes, seen: tuple[str, ...] = ()
+    kind: DocumentKind,
+    state: bytes,
+    base: bytes | None,
+    theirs: bytes,
+    seen: tuple[str, ...] = (),
+    once: bool = False,
 ) -> Merged:
     """Bring the changes from ``base`` (slim form) to ``theirs`` (file content) into a document.
 
@@ -97,6 +106,10 @@ def merge(
     don't make the merged content.
     """
     doc = load(state)
+    if once and merged_mark(doc) == _digest(theirs):
+        # Its edits are here already: who made them ended before recording that this is common now. Merged
+        # once more from the older base they could come twice.
+        return Merged(None, None, slim=slim(kind, theirs), theirs=_ids_in(kind, theirs), size=UNCHANGED)
     edits: list[bytes] = []
     subscription = doc.observe(lambda event: edits.append(event.update))
     try:
@@ -106,10 +119,18 @@ def merge(
             outcome = _merge_whole(cls(doc), kind, base, theirs)
         else:
             outcome = _merge_text(ydoc_form.source_of(doc), kind, base, theirs)
+        if once and edits:
+            set_merged_mark(doc, _digest(theirs))
     finally:
         doc.unobserve(subscription)
     loser = theirs if outcome.conflicts else None
     return Merged(_one(edits), loser, outcome.conflicts, outcome.slim, outcome.theirs, outcome.size)
+
+
+def _ids_in(kind: DocumentKind, data: bytes) -> tuple[str, ...]:
+    """The ids of a file's cells, those that have one."""
+    cells = notebook_form.read_notebook(data)["cells"] if is_notebook(kind) else ()
+    return tuple(cell["id"] for cell in cells if cell["id"] is not None)
 
 
 def merge_view(state: bytes, base: bytes | None, file: bytes) -> ViewMerged:

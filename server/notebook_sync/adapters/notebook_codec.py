@@ -60,9 +60,16 @@ class NotebookCodec:
         return await self._call(codec_worker.slim, kind, data)
 
     async def merge(
-        self, kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes, seen: Sequence[str] = ()
+        self,
+        kind: DocumentKind,
+        state: bytes,
+        base: bytes | None,
+        theirs: bytes,
+        seen: Sequence[str] = (),
+        *,
+        once: bool = False,
     ) -> Merged:
-        return await self._call(codec_worker.merge, kind, state, base, theirs, tuple(seen))
+        return await self._call(codec_worker.merge, kind, state, base, theirs, tuple(seen), once)
 
     async def merge_view(self, state: bytes, base: bytes | None, file: bytes) -> ViewMerged:
         return await self._call(codec_worker.merge_view, state, base, file)
@@ -89,9 +96,16 @@ class InlineCodec:
         return codec_worker.slim(kind, data)
 
     async def merge(
-        self, kind: DocumentKind, state: bytes, base: bytes | None, theirs: bytes, seen: Sequence[str] = ()
+        self,
+        kind: DocumentKind,
+        state: bytes,
+        base: bytes | None,
+        theirs: bytes,
+        seen: Sequence[str] = (),
+        *,
+        once: bool = False,
     ) -> Merged:
-        return codec_worker.merge(kind, state, base, theirs, tuple(seen))
+        return codec_worker.merge(kind, state, base, theirs, tuple(seen), once)
 
     async def merge_view(self, state: bytes, base: bytes | None, file: bytes) -> ViewMerged:
         return codec_worker.merge_view(state, base, file)

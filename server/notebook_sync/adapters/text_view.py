@@ -6,12 +6,14 @@ valid notebook; lines of JSON would be merged into what is none. Pure; runs in t
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
 from pycrdt import Doc
 
 from notebook_sync.adapters import merge_base, notebook_form, ydoc_form
+from notebook_sync.adapters.merged_mark import merged_mark, set_merged_mark
 from notebook_sync.adapters.minimal_edits import edit_text
 from notebook_sync.adapters.notebook_form import NBFORMAT, Json
 from notebook_sync.adapters.notebook_merge import merge_notebooks
@@ -33,7 +35,8 @@ def merge_view(doc: Doc[Any], slim_base: bytes | None, file: bytes) -> ViewMerge
     source = ydoc_form.source_of(doc)
     text, file_text = str(source), ydoc_form.read_text(TEXT, file)
     theirs_now = notebook_form.read_notebook(file)
-    base = _known(slim_base)
+    digest = hashlib.sha256(file_text.encode("utf-8")).hexdigest()
+    base = file_text if merged_mark(doc) == digest else _known(slim_base)
     if text == file_text:
         return ViewMerged(slim=merge_base.slim_text(text))
     if text == base:
@@ -46,6 +49,7 @@ def merge_view(doc: Doc[Any], slim_base: bytes | None, file: bytes) -> ViewMerge
         wanted, outcome = _three_way(base, theirs_now, file_text, notebook, text)
     with doc.transaction():
         edit_text(source, wanted)
+        set_merged_mark(doc, hashlib.sha256(wanted.encode("utf-8")).hexdigest())
     return ViewMerged(outcome.data, None, merge_base.slim_text(wanted), outcome.loser, outcome.conflicts)
 
 

@@ -181,6 +181,8 @@ class Checkpointer:
     ) -> ev.Event | FileContent:
         """One try: an event, or what the file is now if another program was faster."""
         record = await self._saver.ledger.record(self.document, self._saver.folder)
+        if await self._outside.settle(record):
+            record = await self._saver.ledger.record(self.document, self._saver.folder)
         ours = {intent.digest for intent in record.intents}
         decision = plan(base=record.digest, document=rendered.digest, file=content.digest, ours=ours)
         if decision is Plan.NOTHING:

@@ -107,18 +107,25 @@ class OutsideEdits:
 
     # --- the file -----------------------------------------------------------------------------
 
+    async def settle(self, record: FileRecord) -> bool:
+        """What was taken in at the checkpoint before is common now: a checkpoint runs only when it is stored.
+        True if the record has changed.
+
+        Also if the file has changed again meanwhile: from the older base, document and file would seem to
+        have made the same edits each by itself, and with more typed around them they could come twice.
+        """
+        taken = self._taken
+        if taken is None:
+            return False
+        await self.common(taken.digest, taken.slim, taken.cells, record)
+        self._taken = None
+        return True
+
     async def take(
         self, checkpoint: Checkpoint, rendered: Rendered, content: FileContent, record: FileRecord
     ) -> ev.Event | None:
         """Take the file's changes into the document. None when nothing of them is left to take: then the
         file may be written over."""
-        taken = self._taken
-        if taken is not None and taken.digest == content.digest:
-            # A checkpoint runs only when the edits of the merge before are stored, so this content is
-            # common now. Merging it again from the older base would see what people typed into what
-            # came from the file as a conflict.
-            await self.common(content.digest, taken.slim, taken.cells, record)
-            return None
         if await self.behind(checkpoint):
             return ev.CheckpointDeferred(self.saver.limits.gap_patience, behind=True)
         merged = await self._merged(checkpoint, rendered, content, record)
@@ -153,7 +160,7 @@ class OutsideEdits:
                 return event
         try:
             return await self.saver.codec.merge(
-                self.subject.kind, checkpoint.state, record.base, content.data, record.seen
+                self.subject.kind, checkpoint.state, record.base, content.data, record.seen, once=True
             )
         except UnreadableDocument as error:
             event = self.wait_for_whole(content)
