@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import nbformat
 import pytest
+from jupyter_events import EventLogger
 from jupyter_server.services.contents.filecheckpoints import AsyncGenericFileCheckpoints
 from jupyter_server.services.contents.manager import AsyncContentsManager
 from jupyter_ydoc import YNotebook
@@ -17,6 +18,7 @@ from pycrdt import Array
 from tornado.httpclient import HTTPClientError
 
 from jupyter_collab_ext.bases import Bases
+from jupyter_collab_ext.events import SESSION
 from jupyter_collab_ext.extension import JupyterCollab
 from notebook_sync.app import NotRestored
 from notebook_sync.core.errors import CorruptRecord, LocalDiskFailed, StoreUnavailable
@@ -571,3 +573,34 @@ async def test_why_nothing_was_restored_is_said_at_each_way_of_going_back(
         assert code == status
         assert said in sentence
     assert file_sources(path) == ["x = 1"]
+
+
+async def test_everybody_who_listens_hears_who_restored_what(
+    server: Any, jp_fetch: Fetch, room: Any, session: Any, notebook: Callable[..., Path]
+) -> None:
+    heard: list[dict[str, Any]] = []
+
+    async def listener(logger: EventLogger, schema_id: str, data: dict[str, Any]) -> None:
+        heard.append(data)
+
+    server.event_logger.add_listener(schema_id=SESSION, listener=listener)
+    path = notebook(PATH, "x = 1")
+    await opened(room)
+    first = await with_a_version(jp_fetch)
+    content = json.loads(path.read_text())
+    content["cells"][0]["source"] = "x = 2"
+    body = {"type": "notebook", "format": "json", "content": content}
+    await call(jp_fetch, "api/contents", PATH, method="PUT", body=body)
+    await call(jp_fetch, "api/collaboration/versions", PATH, method="POST", body={"version": first["id"]})
+
+    def told() -> list[dict[str, Any]]:
+        return [event for event in heard if "kept as a version" in event.get("msg", "")]
+
+    await until(lambda: len(told()) == 2, "both are heard")
+    saved, restored = told()
+    assert " saved a whole content over this document; " in saved["msg"]
+    assert " restored the version of " in restored["msg"]
+    _, names = await session(PATH)
+    assert {(event["room"], event["path"], event["level"]) for event in told()} == {
+        (f"json:notebook:{names['fileId']}", PATH, "INFO")
+    }
