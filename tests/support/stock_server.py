@@ -20,6 +20,7 @@ from types import TracebackType
 
 import httpx
 
+from tests.support import orphans
 from tests.support.waiting import eventually
 
 START_TIMEOUT = 90.0
@@ -112,6 +113,7 @@ class JupyterProcess:
             self._process = subprocess.Popen(
                 command, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root
             )
+        orphans.started(self._process.pid)
         eventually(self._answers, timeout=START_TIMEOUT, what=f"an answer from {self.url}")
 
     def stop(self) -> None:
@@ -186,9 +188,11 @@ class JupyterProcess:
             process.send_signal(signal.SIGCONT)  # a frozen one hears nothing else
         try:
             process.wait(STOP_TIMEOUT)
+            orphans.ended(process.pid)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+            orphans.ended(process.pid)
             raise AssertionError(
                 f"the server did not end within {STOP_TIMEOUT:.0f} s:\n{self.log_tail()}"
             ) from None
