@@ -89,20 +89,18 @@ def test_an_owner_that_answers_keeps_the_id() -> None:
     owners = ClientOwners(Limits(repair_interval=2.0))
     owners.bind(X, C1, ANNA)
     owners.challenge(C1, C2, now=10.0)
-    owners.alive(C1, 11.0, answers=False)
-    assert owners.decided(12.5) == []
+    owners.alive(C1)
+    assert owners.decided(13.0) == []
     assert owners.owner(X, C2, BEN) == C1
 
 
-def test_challengers_are_asked_again_once_the_owner_has_given_its_own() -> None:
+def test_all_challengers_of_a_silent_owner_are_asked_again() -> None:
     owners = ClientOwners(Limits(repair_interval=2.0))
     owners.bind(X, C1, ANNA)
     owners.challenge(C1, C2, now=10.0)
     owners.challenge(C1, ConnectionId(3), now=10.5)
     owners.challenge(C1, C2, now=10.6)
-    owners.alive(C1, 11.0, answers=True)
-    assert owners.decided(11.0) == [C2, ConnectionId(3)]
-    assert owners.owner(X, C2, BEN) == C1
+    assert owners.decided(12.0) == [C2, ConnectionId(3)]
     assert owners.decided(99.0) == []
 
 

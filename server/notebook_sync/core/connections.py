@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -98,7 +99,6 @@ class Connected:
 class _Challenge:
     challengers: list[ConnectionId]
     deadline: float
-    answered: bool = False
 
 
 class ClientOwners:
@@ -106,8 +106,7 @@ class ClientOwners:
 
     An id belongs to the first user that typed under it. While that user's connection lives, another
     user's new clocks for it are refused and the owner is asked for its own. A connection that looks
-    alive but says nothing in time (a half-open socket) loses the id to the challenger. Either way the
-    challenger is asked again: what was refused had its own edits in it too.
+    alive but says nothing in time (a half-open socket) loses the id to the challenger.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -132,33 +131,28 @@ class ClientOwners:
         if challenger not in known.challengers:
             known.challengers.append(challenger)
 
-    def alive(self, connection: ConnectionId, now: float, *, answers: bool) -> None:
-        """The connection sent something; ``answers``: what it was asked for."""
-        challenge = self._challenges.get(connection)
-        if challenge is not None:
-            challenge.answered |= answers
-            challenge.deadline = now + self._limits.repair_interval
+    def alive(self, connection: ConnectionId) -> None:
+        """The connection sent something."""
+        self._challenges.pop(connection, None)
 
     def left(self, connection: ConnectionId) -> None:
-        """The connection is gone: its ids are free."""
+        """The connection is gone: its ids are free, and who wrote under them is asked again."""
         challenge = self._challenges.get(connection)
         if challenge is not None:
-            challenge.answered = True
+            challenge.deadline = -math.inf
         self._free(connection)
 
     def _free(self, connection: ConnectionId) -> None:
         self._owners = {c: o for c, o in self._owners.items() if o[1] != connection}
 
     def decided(self, now: float) -> list[ConnectionId]:
-        """Challengers to be asked again: the owner has answered, is gone, or is silent, which costs it its
-        ids."""
-        done = [owner for owner, each in self._challenges.items() if each.answered or each.deadline <= now]
+        """Frees the ids of owners that said nothing; returns the challengers of those and of owners that
+        are gone, to be asked again."""
+        late = [owner for owner, challenge in self._challenges.items() if challenge.deadline <= now]
         challengers: list[ConnectionId] = []
-        for owner in done:
-            challenge = self._challenges.pop(owner)
-            challengers += challenge.challengers
-            if not challenge.answered:
-                self._free(owner)
+        for owner in late:
+            challengers += self._challenges.pop(owner).challengers
+            self._free(owner)
         return challengers
 
     def deadline(self) -> float | None:

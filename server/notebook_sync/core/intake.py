@@ -16,6 +16,7 @@ from notebook_sync.core.ids import ClientId, ConnectionId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.people import People
 from notebook_sync.core.roles import Action
+from notebook_sync.core.state_vector import decode_state_vector, encode_state_vector
 from notebook_sync.core.update import UpdateSummary, decode
 
 CLOSE_PROTOCOL = 1007
@@ -69,7 +70,7 @@ class Intake:
             reason = "this client can't read client ids over 32 bits, and would double the content"
             self._out.append(Disconnect(connection, CLOSE_PROTOCOL, reason))
             return False
-        if not self._writes_as_itself(connection, connected, new_clients, now):
+        if not self._writes_as_itself(connection, connected, summary, new_clients, now):
             connected.counted_refused(log.applied)
             return False
         typed = isinstance(message, wire.SyncUpdate)
@@ -78,17 +79,28 @@ class Intake:
         return self._take(connection, connected, message.update, summary, now)
 
     def _writes_as_itself(
-        self, connection: ConnectionId, connected: Connected, clients: list[int], now: float
+        self,
+        connection: ConnectionId,
+        connected: Connected,
+        summary: UpdateSummary,
+        clients: list[int],
+        now: float,
     ) -> bool:
-        """Whether all new structs are under ids that this person may write under (rule 13)."""
+        """Whether all new structs are under ids that this person may write under (rule 13). If not, each
+        is asked for its own: the owners of the others, and this one as if those of the others were here."""
         owners = self._people.owners
-        for client in clients:
-            owner = owners.owner(ClientId(client), connection, connected.member.user)
-            if owner is not None and owner in self._people.connected:
-                self._out.append(Send(owner, wire.encode_sync_step1(self._document.replica.state_vector())))
-                owners.challenge(owner, connection, now)
-                return False
-        return True
+        known = {c: owners.owner(ClientId(c), connection, connected.member.user) for c in clients}
+        others = {c: owner for c, owner in known.items() if owner is not None and owner in self._people.connected}
+        if not others:
+            return True
+        state_vector = self._document.replica.state_vector()
+        for owner in dict.fromkeys(others.values()):
+            self._out.append(Send(owner, wire.encode_sync_step1(state_vector)))
+            owners.challenge(owner, connection, now)
+        ends = {client: summary.structs[client][-1][1] for client in others}
+        without_others = encode_state_vector(decode_state_vector(state_vector) | ends)
+        self._out.append(Send(connection, wire.encode_sync_step1(without_others)))
+        return False
 
     def _binds(self, connection: ConnectionId, connected: Connected, clients: list[int]) -> bool:
         """The ids are this person's from now on, up to a bound for each connection."""

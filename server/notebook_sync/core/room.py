@@ -309,8 +309,7 @@ class Room:
             self._take_message(event, connected, now)
 
     def _take_message(self, event: ev.MessageReceived, connected: Connected, now: float) -> None:
-        answers = isinstance(event.message, wire.SyncStep2)
-        self._people.owners.alive(event.connection, now, answers=answers)
+        self._people.owners.alive(event.connection)
         match event.message:
             case wire.SyncStep1():
                 self._intake.answer_step1(event.connection, event.message.state_vector)
