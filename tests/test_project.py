@@ -39,7 +39,7 @@ FAMILIES = (
     },
     {"embedded_valkey", "valkey_process"},
     {"local_files", "exchange", "replaced_files"},
-    {"local_copies", "local_index", "local_reader", "local_writer", "local_journal"},
+    {"local_copies", "local_index", "local_reader", "local_writer", "local_append", "local_journal"},
     {
         "notebook_codec", "codec_worker", "worker_process", "ydoc_form", "notebook_form", "notebook_merge",
         "notebook_writer",

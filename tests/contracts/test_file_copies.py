@@ -27,6 +27,7 @@ from notebook_sync.ports import LocalCopy
 from tests.support.local_disks import LIMITS, D, E, L, cursor, head, new_node
 from tests.support.local_life import Life, documents, everything, words
 from tests.support.power import Power
+from tests.support.waiting import wait_until
 
 FOLDER = f"{D}.{L}"
 
@@ -166,6 +167,41 @@ async def test_what_waits_shares_a_turn_and_a_flush(root: Path, monkeypatch: pyt
         await rest
         flushes = [name for call, name in power.events if call == "fsync" and name.endswith(".journal")]
         assert len(flushes) == 3, "one for the first record, one for each journal of the second turn"
+
+
+async def test_descriptors_are_bounded_and_a_journal_goes_on_when_its_document_does(root: Path) -> None:
+    many = documents(20)
+    async with server(root, Limits(local_open_journals=4)) as copies:
+        for document in many:
+            await copies.keep(head(document, path=document), b"s", 0)
+        for position in range(1, 4):
+            for document in many:
+                await copies.record(document, L, [(position, b"%d" % position)])
+
+        def held() -> int:
+            paths = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+            return sum(path.startswith(str(root)) and path.endswith(".journal") for path in paths)
+
+        await wait_until(lambda: held() == 4, 10, "the writer's last turn is over")
+        assert len(list(root.rglob("*.journal"))) == 20
+        for document in many:
+            found = await copies.find(document)
+            assert found is not None
+            assert found.updates == (b"s", b"1", b"2", b"3")
+            assert not found.damaged
+
+
+async def test_a_closed_journal_that_is_gone_is_begun_anew_with_a_new_snapshot(root: Path) -> None:
+    async with server(root, Limits(local_open_journals=0)) as copies:
+        await copies.keep(head(), b"s", 0)
+        await copies.record(D, L, [(1, b"one")])
+        only(root, "*.journal").unlink()
+        with pytest.raises(LocalDiskFailed, match="No such file"):
+            await copies.record(D, L, [(2, b"two")])
+        await copies.record(D, L, [(2, b"two")])
+        found = await copies.find(D)
+        assert found is not None
+        assert found.updates == (b"s", b"two")
 
 
 # --- damage ------------------------------------------------------------------------------------------

@@ -180,11 +180,26 @@ async def test_files_of_a_living_server_are_never_removed(disk: Disk) -> None:
         assert set(found.updates) == {b"s1", b"r1", b"r2", b"s1+r1"}
 
 
-async def test_files_of_an_ended_server_go_when_a_snapshot_surely_has_their_content(disk: Disk) -> None:
+async def test_files_of_an_ended_server_go_when_a_document_is_opened_and_kept(disk: Disk) -> None:
     async with disk.server() as one:
         await one.keep(head(), b"s1", 0)
         await one.record(D, L, [(1, b"r1")])
     async with disk.server() as two:
+        await two.find(D)
+        await two.keep(head(), b"s1+r1", 0)
+        found = await two.find(D)
+        assert found is not None
+        assert found.updates == (b"s1+r1",)
+
+
+async def test_files_that_are_read_of_an_open_document_stay_until_a_state_surely_has_them(
+    disk: Disk,
+) -> None:
+    async with disk.server() as two:
+        await two.keep(head(), b"s2", 0)
+        async with disk.server() as one:
+            await one.keep(head(), b"s1", 0)
+            await one.record(D, L, [(1, b"r1")])
         await two.find(D)
         await two.keep(head(), b"s2", 0)  # a state that was made while the files were read
         found = await two.find(D)

@@ -33,6 +33,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from notebook_sync.adapters.atomic_replace import sync_folder
+from notebook_sync.adapters.local_append import SNAPSHOT
 from notebook_sync.adapters.local_disk import (
     LOCK,
     checked,
@@ -46,7 +47,7 @@ from notebook_sync.adapters.local_disk import (
 from notebook_sync.adapters.local_index import NAME, LocalIndex
 from notebook_sync.adapters.local_journal import encode_name, encode_snapshot
 from notebook_sync.adapters.local_reader import read_copies
-from notebook_sync.adapters.local_writer import SNAPSHOT, JournalWriter
+from notebook_sync.adapters.local_writer import JournalWriter
 from notebook_sync.core.errors import LocalDiskFailed
 from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage, NodeId
 from notebook_sync.core.limits import Limits
@@ -71,8 +72,9 @@ class FileLocalCopies:
         limits: ``local_*``.
 
     Whoever opens a document merges what ``find`` returned. So it counts as part of the states that ``keep``
-    is given later, from the second one on, for the first may have been made before. Positions of one
-    opening of a document rise; a lower one begins the next.
+    is given later; of a document that this server has had open already from the second one on, for the
+    first may have been made before. Positions of one opening of a document rise; a lower one begins the
+    next.
     """
 
     def __init__(self, directory: Path, node: NodeId, limits: Limits) -> None:
@@ -80,10 +82,12 @@ class FileLocalCopies:
         self._node = checked(node)
         self._limits = limits
         self._index = LocalIndex(directory)
-        self._writer = JournalWriter(node, limits.local_queue_bytes)
+        self._writer = JournalWriter(node, limits.local_queue_bytes, limits.local_open_journals)
         self._returned: dict[Path, frozenset[Path]] = {}
         """Files that ``find`` returned since the last ``keep``, by folder; and before it:"""
         self._settled: dict[Path, frozenset[Path]] = {}
+        self._opened: set[Path] = set()
+        """Folders of what this server has kept."""
         self._lock: int | None = None
         self._stamping = threading.Lock()
         self._last_stamp = 0
@@ -134,6 +138,7 @@ class FileLocalCopies:
         folder = self._folder(head.document, head.lineage)
         settled, fresh = self._settled.get(folder, _NONE), self._returned.pop(folder, _NONE)
         sealed = self._writer.seal(folder)
+        self._opened.add(folder)
 
         def work() -> None:
             sealed.result()
@@ -215,12 +220,13 @@ class FileLocalCopies:
             kept = self._index.of(document)
             if kept is None:
                 return None
+            place = self._returned if kept.folder in self._opened else self._settled
             self._saw(kept.stamp)
             self._writer.seal(kept.folder).result()
             read = read_copies(self._root, kept.folder, self._node)
             now = self._index.of(document)
             if now is not None and now.folder == kept.folder:
-                self._returned[kept.folder] = self._returned.get(kept.folder, _NONE) | read.final
+                place[kept.folder] = place.get(kept.folder, _NONE) | read.final
                 head = replace(now.head, cursor=read.cursor)
                 return LocalCopy(head, read.updates, tuple(read.damaged))
         return None

@@ -84,6 +84,11 @@ def new_file(path: Path, *, append: bool = False) -> int:
     return os.open(path, flags, _PRIVATE)
 
 
+def append_to(path: Path) -> int:
+    """A descriptor for appending to a file that is there."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | _NO_FOLLOW)
+
+
 def write_durably(path: Path, parts: Iterable[bytes], writer: str = "") -> None:
     """Replace the private file ``path`` (0600) in one step: after a crash it is the old or the new one.
 

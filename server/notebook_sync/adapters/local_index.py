@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from notebook_sync.adapters.local_append import SNAPSHOT
 from notebook_sync.adapters.local_journal import Damaged, Header, header_room, read_header, read_name
-from notebook_sync.adapters.local_writer import SNAPSHOT
 from notebook_sync.core.ids import DocumentId, DocumentKey
 from notebook_sync.ports import LocalHead
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from notebook_sync.adapters.local_append import JOURNAL, SNAPSHOT
 from notebook_sync.adapters.local_disk import TEMPORARY, has_ended, read_file, write_durably
 from notebook_sync.adapters.local_index import NAME
 from notebook_sync.adapters.local_journal import (
@@ -24,7 +25,6 @@ from notebook_sync.adapters.local_journal import (
     read_journal,
     read_state,
 )
-from notebook_sync.adapters.local_writer import JOURNAL, SNAPSHOT
 from notebook_sync.ports import Cursor
 
 DAMAGED = ".damaged"

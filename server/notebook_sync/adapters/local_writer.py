@@ -8,123 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from notebook_sync.adapters.atomic_replace import sync_folder
-from notebook_sync.adapters.local_disk import flush, new_file, remove, sentence, write_all
-from notebook_sync.adapters.local_journal import JOURNAL_MAGIC, LONGEST_UPDATE, encode_record
+from notebook_sync.adapters.local_append import OwnJournal
+from notebook_sync.adapters.local_disk import sentence
+from notebook_sync.adapters.local_journal import LONGEST_UPDATE
 from notebook_sync.core.errors import InvariantBroken, LocalDiskFailed
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-SNAPSHOT = ".snapshot"
-JOURNAL = ".journal"
-
-
-@dataclass(slots=True)
-class _File:
-    """One journal file: its highest position and its bytes that are flushed, and whether the document was
-    opened anew since (its positions begin again then)."""
-
-    path: Path
-    last: int = 0
-    size: int = 0
-    earlier: bool = False
-
-
-@dataclass(slots=True)
-class _Journal:
-    """The journal files of one server in one document's folder. The newest one is open while there is a
-    descriptor; those before it are sealed: never written again."""
-
-    folder: Path
-    node: str
-    files: list[_File] = field(default_factory=list)
-    _descriptor: int | None = None
-    _number: int = 0
-    _written: int = 0
-    """Bytes in the open file, flushed or not."""
-
-    @property
-    def size(self) -> int:
-        return sum(file.size for file in self.files)
-
-    def sealed(self) -> list[_File]:
-        return self.files if self._descriptor is None else self.files[:-1]
-
-    def write(self, records: Sequence[tuple[int, bytes]]) -> None:
-        """Write, not flush. Raises ``OSError``; then what was written of it is undone."""
-        begins_again = self.files and records[0][0] <= self.files[-1].last
-        if begins_again:
-            self.seal()
-            for file in self.files:
-                file.earlier = True
-        try:
-            data = [encode_record(*record) for record in records]
-            if self._descriptor is None:
-                self._open()
-                data.insert(0, JOURNAL_MAGIC)
-            assert self._descriptor is not None
-            joined = b"".join(data)
-            write_all(self._descriptor, joined)
-            self._written += len(joined)
-        except OSError:
-            self.undo()
-            raise
-
-    def _open(self) -> None:
-        if not (self.folder / (self.node + SNAPSHOT)).exists():
-            # Updates without the content that they build on could not be shown to anybody.
-            raise FileNotFoundError(2, "nothing is kept of this document yet", str(self.folder))
-        self._number += 1
-        path = self.folder / f"{self.node}.{self._number}{JOURNAL}"
-        self._descriptor = new_file(path, append=True)
-        self._written = 0
-        self.files.append(_File(path))
-
-    def flush(self, last: int) -> None:
-        """Make what was written durable; ``last`` is its highest position. Raises ``OSError``; then what
-        was not durable yet is undone."""
-        file = self.files[-1]
-        assert self._descriptor is not None
-        try:
-            flush(self._descriptor)
-            if file.size == 0:
-                sync_folder(str(self.folder))
-            if os.fstat(self._descriptor).st_nlink == 0:
-                raise FileNotFoundError(2, "the document was forgotten meanwhile", str(file.path))
-        except OSError:
-            self.undo()
-            raise
-        file.size, file.last = self._written, max(file.last, last)
-
-    def undo(self) -> None:
-        """Cut off what is not durable, and write no more to this file: after a failed flush nobody knows
-        what the system still has of it."""
-        if self._descriptor is None:
-            return
-        file = self.files[-1]
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._descriptor, file.size)
-        if file.size == 0:
-            self.files.pop()
-            with contextlib.suppress(OSError):
-                remove(file.path)
-        self.seal()
-
-    def seal(self) -> None:
-        if self._descriptor is not None:
-            descriptor, self._descriptor = self._descriptor, None
-            with contextlib.suppress(OSError):  # what counts was flushed before
-                os.close(descriptor)
 
 
 @dataclass(slots=True)
@@ -138,18 +38,20 @@ class _Append:
 class JournalWriter:
     """``start`` begins the thread; ``stop`` ends it when everything that waits is written.
 
-    ``node`` begins the names of its files; ``queue_bytes`` bounds what may wait.
+    ``node`` begins the names of its files; ``queue_bytes`` bounds what may wait, ``most_open`` the files
+    that are held open between turns.
     """
 
-    def __init__(self, node: str, queue_bytes: int) -> None:
+    def __init__(self, node: str, queue_bytes: int, most_open: int) -> None:
         self._node = node
+        self._most_open = most_open
+        self._used: OrderedDict[Path, None] = OrderedDict()
         self._queue_bytes = queue_bytes
         self._queue: queue.SimpleQueue[_Append | Callable[[], None] | None] = queue.SimpleQueue()
         self._waiting_bytes = 0
         self._lock = threading.Lock()
-        self._journals: dict[Path, _Journal] = {}
+        self._journals: dict[Path, OwnJournal] = {}
         self._thread: threading.Thread | None = None
-        self.turns = 0
 
     # --- from any thread ------------------------------------------------------------------------
 
@@ -239,12 +141,22 @@ class JournalWriter:
         groups: dict[Path, list[_Append]] = {}
         for command in appends:
             groups.setdefault(command.folder, []).append(command)
-        self.turns += bool(groups)
         written = [folder for folder, group in groups.items() if self._write(folder, group)]
         for folder in written:
             self._flush(folder, groups[folder])
+        self._close_some(groups)
         with self._lock:
             self._waiting_bytes -= sum(command.size for command in appends)
+
+    def _close_some(self, used: Iterable[Path]) -> None:
+        """A document that nobody types in needs no descriptor, and a process has only so many."""
+        for folder in used:
+            self._used[folder] = None
+            self._used.move_to_end(folder)
+        while len(self._used) > self._most_open:
+            folder, _ = self._used.popitem(last=False)
+            if folder in self._journals:
+                self._journals[folder].suspend()
 
     def _write(self, folder: Path, group: list[_Append]) -> bool:
         try:
@@ -264,10 +176,10 @@ class JournalWriter:
         for command in group:
             _answer(command.done, None)
 
-    def _journal(self, folder: Path) -> _Journal:
+    def _journal(self, folder: Path) -> OwnJournal:
         journal = self._journals.get(folder)
         if journal is None:
-            journal = self._journals[folder] = _Journal(folder, self._node)
+            journal = self._journals[folder] = OwnJournal(folder, self._node)
         return journal
 
     def _take_covered(self, folder: Path, upto: int, returned: Collection[Path]) -> list[Path]:

@@ -133,6 +133,7 @@ class MemoryLocalCopies:
         self._node = node
         self._returned: dict[tuple[DocumentId, Lineage], _Returned] = {}
         self._settled: dict[tuple[DocumentId, Lineage], _Returned] = {}
+        self._opened: set[tuple[DocumentId, Lineage]] = set()
 
     async def __aenter__(self) -> MemoryLocalCopies:
         """Begin: others see that this server lives."""
@@ -149,6 +150,7 @@ class MemoryLocalCopies:
         """See ``ports.LocalCopies``."""
         place = head.document, head.lineage
         settled, fresh = self._settled.get(place, _Returned()), self._returned.get(place, _Returned())
+        self._opened.add(place)
         self._disk.check()
         self._returned[place] = _Returned()
         await self._disk.flush()
@@ -208,7 +210,9 @@ class MemoryLocalCopies:
             return None
         head = _last(servers)[1]
         ended = {node for node in servers if node != self._node and node not in self._disk.live}
-        returned = self._returned.setdefault((document, head.lineage), _Returned())
+        place = document, head.lineage
+        read = self._returned if place in self._opened else self._settled
+        returned = read.setdefault(place, _Returned())
         returned.servers |= ended
         own = servers.get(self._node)
         returned.records.update(own.journal if own is not None else ())

@@ -209,6 +209,8 @@ class Limits:
 
     local_queue_bytes: int = 64 * MIB
     """Records that wait for this server's own disk; one more is refused while any waits."""
+    local_open_journals: int = 128
+    """Journals whose files are held open at once; one more and the one longest quiet is closed meanwhile."""
     local_timeout: float = 5.0
     """How long a record may take to reach this server's own disk before the disk counts as failing."""
     local_snapshot_timeout: float = 60.0
