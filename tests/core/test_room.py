@@ -117,6 +117,32 @@ def gapped_room() -> tuple[RoomUnderTest, bytes, bytes]:
     return world, first, second
 
 
+def test_two_who_hold_each_others_lost_edits_are_each_asked_for_their_own() -> None:
+    """After a crash: what a server passed on and did not store yet is with those who heard of it."""
+    world = saved_room()
+    docs: dict[ConnectionId, Doc[Any]] = {ANNA: Doc(client_id=701), BEN: Doc(client_id=702)}
+    for connection, doc in docs.items():
+        text = doc.get("t", type=Text)
+        text += f"{doc.client_id} "
+        entry = wire.AwarenessEntry(ClientId(doc.client_id), 1, "{}")
+        world.join(connection)
+        world.sends(connection, wire.AwarenessUpdate((entry,)))
+    docs[ANNA].apply_update(docs[BEN].get_update())
+    docs[BEN].apply_update(docs[ANNA].get_update())
+    asked = [(c, wire.SyncStep1(b"\x00")) for c in docs]
+    for _ in range(4):  # as long as an answer leads to a question
+        effects = [
+            effect
+            for connection, question in asked
+            for effect in world.sends(
+                connection, wire.SyncStep2(docs[connection].get_update(question.state_vector))
+            )
+        ]
+        asked = [(c, m) for c in docs for m in messages_to(effects, c) if isinstance(m, wire.SyncStep1)]
+    assert asked == []
+    assert sorted(str(world.room.replica.doc.get("t", type=Text)).split()) == ["701", "702"]
+
+
 def test_a_gap_is_asked_for_from_the_store_and_from_everybody_who_may_edit() -> None:
     world, _, _ = gapped_room()
     assert of(world.effects, ef.FetchEntries)

@@ -89,8 +89,9 @@ class Intake:
         """Whether all new structs are under ids that this person may write under (rule 13). If not, each
         is asked for its own: the owners of the others, and this one as if those of the others were here."""
         owners = self._people.owners
-        known = {c: owners.owner(ClientId(c), connection, connected.member.user) for c in clients}
-        others = {c: owner for c, owner in known.items() if owner is not None and owner in self._people.connected}
+        here, user = self._people.connected, connected.member.user
+        known = {client: owners.owner(ClientId(client), connection, user) for client in clients}
+        others = {client: owner for client, owner in known.items() if owner is not None and owner in here}
         if not others:
             return True
         state_vector = self._document.replica.state_vector()
