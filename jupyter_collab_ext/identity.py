@@ -104,6 +104,25 @@ class PeopleIdentityProvider(PasswordIdentityProvider):
             asking.current_user = asking._jupyter_current_user = user  # as above
             self.sockets.admit(user.username, handler)
 
+    @staticmethod
+    def look_at_people() -> None:
+        """Take over at once what the file of people says; ``people_watch`` puts itself here."""
+
+    def set_login_cookie(self, handler: Any, user: User) -> None:
+        """As Jupyter does; no other site's page sends it along, except by a link that somebody follows."""
+        self.cookie_options = {"samesite": "Lax", **self.cookie_options}
+        super().set_login_cookie(handler, user)
+
+    def process_login_form(self, handler: Any) -> User | None:
+        """Who knows a password or the token. Raises a 429 for an address that guessed too often lately."""
+        now, address = time.monotonic(), str(handler.request.remote_ip)
+        if self.failures.wait(address, now) > 0:
+            raise web.HTTPError(429, "too many wrong passwords: wait a minute", reason="Too Many Requests")
+        user = super().process_login_form(handler)
+        if user is None:
+            self.failures.take(address, 1, now)
+        return user
+
     def identity_model(self, user: User) -> dict[str, Any]:
         """What ``/api/me`` tells people about themselves."""
         model = {name: getattr(user, name) for name in IDENTITY}

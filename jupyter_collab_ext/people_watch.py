@@ -228,7 +228,8 @@ def follow(provider: Any, service: Any, state_dir: Path) -> PeopleWatch:
     """A watch for a running server, started.
 
     Args:
-        provider: the identity provider; its class holds ``roster`` and ``sockets``.
+        provider: the identity provider; its class holds ``roster`` and ``sockets``, and gets
+            ``look_at_people`` for whoever has just changed the file.
         service: the extension's, whose engine has the documents' sockets.
     """
     kind = type(provider)
@@ -247,5 +248,6 @@ def follow(provider: Any, service: Any, state_dir: Path) -> PeopleWatch:
         return open_now
 
     watch = PeopleWatch(state_dir, take, end)
+    kind.look_at_people = staticmethod(watch.look)
     watch.start()
     return watch

@@ -39,10 +39,15 @@ def greeting(event: Event) -> None:
     links(event.roster, event.links(), event.state_dir)
     for note in event.notes:
         say(f"\nNote: {escape(note)}.")
-    if console.is_terminal:
+    if _to_a_terminal():
         say("\nTo try several people on this machine, open each link in a private window of its own.")
     _how_others_get_in(event)
     say("Ctrl-C saves and stops.\n")
+
+
+def _to_a_terminal() -> bool:
+    """Whether somebody sits before it: a log that wants colours (FORCE_COLOR) is none."""
+    return console.file.isatty()
 
 
 def say(text: str) -> None:
@@ -53,7 +58,7 @@ def say(text: str) -> None:
 def links(roster: Roster, rows: Rows, state_dir: Path) -> None:
     """Everybody's link, group by group; only where they are kept when this is no terminal."""
     kept = state_dir / LINKS_FILE
-    if not console.is_terminal:
+    if not _to_a_terminal():
         say(f"{len(rows)} links are in {escape(str(kept))}; this is no terminal, so they are not printed.")
         return
     for group, some in _by_group(roster, rows):

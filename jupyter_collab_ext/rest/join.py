@@ -177,8 +177,9 @@ class JoinHandler(JupyterHandler):
             return roster.with_person(replace(known, name=name, initials=initials(name), unnamed=False))
 
         # Off the loop: it waits for a command that changes the file at the same moment, and for the disk.
-        roster = await asyncio.to_thread(people_file.change, Path(self._state_dir()), how)
-        type(self._provider()).roster = roster
+        await asyncio.to_thread(people_file.change, Path(self._state_dir()), how)
+        # Not what this change made: another may have been made since.
+        self._provider().look_at_people()
 
     def _state_dir(self) -> str:
         return str(self.settings["jupyter_server_ydoc"].state_dir)

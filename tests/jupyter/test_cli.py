@@ -29,6 +29,7 @@ from jupyter_collab_ext.simulated.browser import NAVIGATION
 from notebook_sync.core.errors import ConfigError
 from tests.support.started_group import StartedGroup
 from tests.support.stock_server import free_port
+from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.filterwarnings("ignore::jupyter_server.utils.JupyterServerAuthWarning")
 
@@ -241,10 +242,8 @@ def test_help(command: str) -> None:
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
     """What a terminal of so many columns shows; parametrize with the width."""
-    nowhere = io.StringIO()
-    console = Console(
-        highlight=False, width=getattr(request, "param", 160), record=True, file=nowhere, force_terminal=True
-    )
+    width = getattr(request, "param", 160)
+    console = Console(highlight=False, width=width, record=True, file=Terminal(), force_terminal=True)
     monkeypatch.setattr(screen, "console", console)
     return console
 
@@ -270,7 +269,12 @@ def test_an_address_that_makes_links_too_long(tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
-def test_what_is_no_terminal_gets_no_links(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("colours", [None, "1"])
+def test_what_is_no_terminal_gets_no_links(
+    options: Options, monkeypatch: pytest.MonkeyPatch, colours: str | None
+) -> None:
+    if colours:
+        monkeypatch.setenv("FORCE_COLOR", colours)  # as services and build machines do
     log = io.StringIO()
     monkeypatch.setattr(screen, "console", Console(highlight=False, width=200, file=log))
     event = prepare(options)

@@ -21,6 +21,7 @@ from jupyter_collab_ext.people import Group, Person, Roster, new_roster
 from jupyter_collab_ext.people_file import load, save
 from notebook_sync.core.errors import ConfigError
 from notebook_sync.core.roles import Role
+from tests.support.terminal import Terminal
 
 BASE = "https://your.name/"
 
@@ -77,12 +78,8 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    shown = io.StringIO()
-    monkeypatch.setattr(
-        screen, "console", Console(highlight=False, width=200, file=shown, force_terminal=True)
-    )
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr(screen.console, "_color_system", None)
+    shown = Terminal()
+    monkeypatch.setattr(screen, "console", Console(highlight=False, width=200, file=shown, color_system=None))
     root = tmp_path / "event"
     (root / ".collab").mkdir(parents=True)
     save(an_event(), root / ".collab")
