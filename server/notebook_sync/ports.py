@@ -552,6 +552,8 @@ class Rendered:
     """The ids of its cells, in order; empty for what is no notebook."""
     untouched: bool = False
     """It has no content and never had any: not what people left behind by deleting (rule 10)."""
+    merged: str | None = None
+    """The digest of the file content that was merged into it last with ``once``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -563,6 +565,8 @@ class Merged:
     ``conflicts``: for people, which cells ("cell 3 (id a1b2)").
     ``slim``: the slim form of the file's content, to be the base once the update is stored.
     ``theirs``: the ids of the file's cells, as the document knows them. ``size``: of the result.
+    ``removed``: (id, source) of the document's cells that the update takes away or makes anew elsewhere:
+    what somebody types into one of them meanwhile would go with it.
     """
 
     update: bytes | None
@@ -571,6 +575,7 @@ class Merged:
     slim: bytes = b""
     theirs: tuple[str, ...] = ()
     size: Size = Size(0, 0)
+    removed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from tests.support.file_story import (
     tab_cells,
     y_cells,
 )
-from tests.support.memory_site import QUICK, Node, Site, named_in
+from tests.support.memory_site import QUICK, Gate, Node, Site, named_in
 from tests.support.notebooks import code, file_of, notebook, stream
 from tests.support.tabs import WORK, Tab
 from tests.support.waiting import each, wait_until
@@ -92,6 +92,33 @@ async def test_outputs_that_another_program_strips_are_kept(site: Site) -> None:
         site.files.external_write(PATH, file_of(notebook(code("one", "print()"))))
         await wait_until(lambda: not y_cells(tab)[0]["outputs"])
         assert b"a line" in named_in(node.notices, await site.kept())
+
+
+@pytest.mark.parametrize("moves", [False, True])
+async def test_typing_into_a_cell_that_is_taken_away_at_that_moment_is_not_lost(
+    site: Site, moves: bool
+) -> None:
+    """The merge has begun with what was there before; a cell that is moved is made anew elsewhere."""
+    gate = Gate()
+    async with site.server(gate) as node:
+        tab = await opened(node)
+        gate.only_at = "after merge"
+        content = json.loads(site.files.content(PATH))
+        two = content["cells"].pop(1)
+        if moves:
+            content["cells"].append(two)
+        site.files.external_write(PATH, file_of(content))
+        await wait_until(gate.stopped.is_set, what="the merge")
+        tab.cell("one").insert(0, "<elsewhere> ")
+        tab.cell("two").insert(0, "<typed> ")
+        gate.go_on()
+        cells = dict(await same_everywhere(site, tab))
+        await at_rest(node)
+        kept = named_in(node.notices, await site.kept())
+        assert cells["one"] == "<elsewhere> x = 1"
+        assert cells["two"] == "<typed> # Two"
+        assert ([i for i, _ in file_cells(site)][-1] == "two") == moves
+        assert bool(kept) != moves  # the file wanted it gone
 
 
 async def test_people_who_delete_everything_are_not_stopped(site: Site) -> None:

@@ -69,15 +69,22 @@ def render(kind: DocumentKind, state: bytes) -> Rendered:
         cells = tuple(cell["id"] for cell in notebook["cells"])
         untouched = not cells and _ANY_CELL not in state
         return Rendered(
-            data, _digest(data), merge_base.slim_notebook(notebook), trusted, cells, untouched=untouched
+            data,
+            _digest(data),
+            merge_base.slim_notebook(notebook),
+            trusted,
+            cells,
+            untouched=untouched,
+            merged=merged_mark(doc),
         )
     if (cls := ydoc_form.class_of(kind)) is not None:
         data = ydoc_form.get_whole(cls(doc), kind)
-        return Rendered(data, _digest(data), slim_whole(data))
+        return Rendered(data, _digest(data), slim_whole(data), merged=merged_mark(doc))
     text = str(ydoc_form.source_of(doc))
     data = ydoc_form.write_text(kind, text)
     untouched = not text and _ANY_TEXT not in state
-    return Rendered(data, _digest(data), merge_base.slim_text(text), untouched=untouched)
+    slim_text = merge_base.slim_text(text)
+    return Rendered(data, _digest(data), slim_text, untouched=untouched, merged=merged_mark(doc))
 
 
 def slim(kind: DocumentKind, data: bytes) -> bytes:
@@ -124,7 +131,15 @@ def merge(
     finally:
         doc.unobserve(subscription)
     loser = theirs if outcome.conflicts else None
-    return Merged(_one(edits), loser, outcome.conflicts, outcome.slim, outcome.theirs, outcome.size)
+    return Merged(
+        _one(edits),
+        loser,
+        outcome.conflicts,
+        outcome.slim,
+        outcome.theirs,
+        outcome.size,
+        outcome.removed,
+    )
 
 
 def _ids_in(kind: DocumentKind, data: bytes) -> tuple[str, ...]:
@@ -158,6 +173,7 @@ class _Outcome:
     slim: bytes
     size: Size
     theirs: tuple[str, ...] = ()
+    removed: tuple[tuple[str, str], ...] = ()
 
 
 def _merge_notebook(doc: Doc[Any], slim_base: bytes | None, data: bytes, seen: tuple[str, ...]) -> _Outcome:
@@ -165,13 +181,14 @@ def _merge_notebook(doc: Doc[Any], slim_base: bytes | None, data: bytes, seen: t
     base = _known(merge_base.read_slim, slim_base)
     ours, places, _ = read_document(doc)
     merge = merge_notebooks(base, ours, theirs, seen)
-    edit_notebook(doc, ours, places, merge.notebook)
+    removed = edit_notebook(doc, ours, places, merge.notebook)
     result = read_document(doc)[0]
     written = write_notebook(result)
     if result != merge.notebook and written != write_notebook(merge.notebook):
         raise InvariantBroken("the edits of a merge must make the merged notebook, and made another")
     size = Size(len(result["cells"]), len(written))
-    return _Outcome(merge.conflicts, merge_base.slim_notebook(theirs), size, merge.theirs)
+    taken = tuple((cell["id"], cell["source"]) for cell in ours["cells"] if cell["id"] in removed)
+    return _Outcome(merge.conflicts, merge_base.slim_notebook(theirs), size, merge.theirs, taken)
 
 
 def _known(read: Callable[[bytes], T], slim_base: bytes | None) -> T | None:

@@ -40,18 +40,19 @@ def edit_text(text: Text, wanted: str) -> None:
             text.insert(offset, wanted[hunk.new_start : hunk.new_stop])
 
 
-def edit_notebook(doc: Doc[Any], current: Json, places: list[int], wanted: Json) -> None:
+def edit_notebook(doc: Doc[Any], current: Json, places: list[int], wanted: Json) -> set[str]:
     """Make the notebook in ``doc`` be ``wanted``, in one transaction.
 
     ``current`` is its normal form, ``places`` the index of each cell in the Y array. Both notebooks
     are in normal form with an id for each cell. Without a difference nothing is written.
     """
     if current == wanted:
-        return
+        return set()
     with doc.transaction():
         _edit_meta(doc.get("meta", type=Map), current, wanted)
-        if current["cells"] != wanted["cells"]:
-            _Cells(doc.get("cells", type=Array), current["cells"], places).become(wanted["cells"])
+        if current["cells"] == wanted["cells"]:
+            return set()
+        return _Cells(doc.get("cells", type=Array), current["cells"], places).become(wanted["cells"])
 
 
 def _edit_meta(meta: Map[Any], current: Json, wanted: Json) -> None:
@@ -84,7 +85,7 @@ class _Cells:
         for cell, place in zip(current, places, strict=True):
             self._slots[place] = cell["id"]
 
-    def become(self, wanted: list[Json]) -> None:
+    def become(self, wanted: list[Json]) -> set[str]:
         self._repair()
         ids = [cell["id"] for cell in wanted]
         here = [cell_id for cell_id in self._slots if cell_id is not None]
@@ -105,6 +106,7 @@ class _Cells:
                 self._slots.insert(place, cell["id"])
                 self._array.insert(place, _new_cell(cell, *carried.get(cell["id"], (None, None))))
             place += 1
+        return set(here) - stay
 
     def _repair(self) -> None:
         """Write down what reading repairs: else a cell would be another one after the edits."""

@@ -220,9 +220,11 @@ class ServerEdited:
 
 @dataclass(frozen=True, slots=True)
 class FileMerged:
-    """Changes of the file, as edits of this document (rule 4)."""
+    """Changes of the file, as edits of this document (rule 4). ``removed``: (id, source) of the cells that
+    they take away, as the merge knew them."""
 
     update: bytes
+    removed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,12 +56,19 @@ class Keeping:
         self._askers.append(_Asker(self._document.log.applied, connection, token))
         self.saving.ask()
 
-    def merged(self, update: bytes, now: float) -> None:
-        """The file's changes, as edits of this document (rule 4)."""
-        if self._document.replica.apply(update):
+    def merged(self, event: ev.FileMerged, now: float) -> None:
+        """The file's changes, as edits of this document (rule 4).
+
+        Not if somebody typed meanwhile into a cell that they take away: that would go with it. Merged
+        again with what they typed, the cell stays.
+        """
+        if event.removed and self._document.replica.typed_into(dict(event.removed)):
+            self.saving.deferred(now)
+            return
+        if self._document.replica.apply(event.update):
             # Shown once it is stored: did this server die before, its successor would merge the file again
             # under another client id, and whoever had seen the first edits would bring them back (rule 14).
-            self._document.edited_here(update)
+            self._document.edited_here(event.update)
             self.edited(now)
         self._merged_at = self._document.log.applied
         self.saving.deferred(now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pycrdt import Doc, Map, TransactionEvent, merge_updates
+from pycrdt import Array, Doc, Map, TransactionEvent, merge_updates
 
 from notebook_sync.core.errors import CollabError
 
@@ -89,6 +89,16 @@ class Replica:
         """The document's ``state`` map as plain values."""
         value = self.doc.get(STATE, type=Map).to_py()
         return value if value is not None else {}
+
+    def typed_into(self, cells: Mapping[str, str]) -> bool:
+        """Whether one of a notebook's cells (id -> source as it was) has another source now."""
+        now: dict[str, list[str]] = {cell_id: [] for cell_id in cells}
+        array: Array[Any] = self.doc.get("cells", type=Array)
+        for cell in array:
+            if isinstance(cell, Map) and (cell_id := cell.get("id")) in now:
+                now[cell_id].append(str(cell.get("source")))
+        # Two cells may have one id for a while; one that is gone can't be typed into.
+        return any(sources and cells[cell_id] not in sources for cell_id, sources in now.items())
 
     def covers_seed(self, lineage: str) -> bool:
         """Whether this has all of the first content of ``lineage``: its mark is the last thing that a seed

@@ -210,7 +210,7 @@ class Room:
             case ev.ServerEdited():
                 self._server_edited(event.update, now)
             case ev.FileMerged():
-                self._file.merged(event.update, now)
+                self._file.merged(event, now)
             case ev.Checkpointed():
                 self._file.done(event)
             case ev.CheckpointDeferred():

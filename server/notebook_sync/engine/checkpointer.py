@@ -144,6 +144,8 @@ class Checkpointer:
         record = await saver.ledger.record(self.document, saver.folder)
         if not isinstance(lease, LeaseGranted):
             return self._elsewhere(checkpoint, rendered, content, record)
+        if await self._outside.settle(rendered, record):
+            record = await saver.ledger.record(self.document, saver.folder)
         if (event := await self._outside.take_late(checkpoint, rendered, record)) is not None:
             return event
         for _ in range(WRITE_TRIES):
@@ -181,8 +183,6 @@ class Checkpointer:
     ) -> ev.Event | FileContent:
         """One try: an event, or what the file is now if another program was faster."""
         record = await self._saver.ledger.record(self.document, self._saver.folder)
-        if await self._outside.settle(record):
-            record = await self._saver.ledger.record(self.document, self._saver.folder)
         ours = {intent.digest for intent in record.intents}
         decision = plan(base=record.digest, document=rendered.digest, file=content.digest, ours=ours)
         if decision is Plan.NOTHING:

@@ -8,6 +8,7 @@ what the document does not take is kept as a version first, and people are told 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -107,7 +108,7 @@ class OutsideEdits:
 
     # --- the file -----------------------------------------------------------------------------
 
-    async def settle(self, record: FileRecord) -> bool:
+    async def settle(self, rendered: Rendered, record: FileRecord) -> bool:
         """What was taken in at the checkpoint before is common now: a checkpoint runs only when it is stored.
         True if the record has changed.
 
@@ -115,7 +116,7 @@ class OutsideEdits:
         have made the same edits each by itself, and with more typed around them they could come twice.
         """
         taken = self._taken
-        if taken is None:
+        if taken is None or rendered.merged != taken.digest:  # the room did not take it, or it is not known
             return False
         await self.common(taken.digest, taken.slim, taken.cells, record)
         self._taken = None
@@ -141,7 +142,7 @@ class OutsideEdits:
             return None
         self._taken = _Taken(content.digest, merged.slim, merged.theirs)
         self._say("info", f"changes that another program made to {self.subject.path} were merged in")
-        return ev.FileMerged(merged.update)
+        return ev.FileMerged(merged.update, merged.removed)
 
     async def behind(self, checkpoint: Checkpoint) -> bool:
         """Whether the log has entries of other nodes that are not in the checkpoint."""
@@ -247,6 +248,8 @@ class OutsideEdits:
         self, checkpoint: Checkpoint, rendered: Rendered, record: FileRecord
     ) -> ev.Event | None:
         """Take one late write in, as an edit of what the file said when it was replaced."""
+        if self._late and rendered.merged == hashlib.sha256(self._late[0].data).hexdigest():
+            self._late.popleft()  # the room has taken its edits
         while self._late:
             if await self.behind(checkpoint):
                 return ev.CheckpointDeferred(self.saver.limits.gap_patience, behind=True)
@@ -257,12 +260,13 @@ class OutsideEdits:
                 continue
             await self._keep_loser(merged)
             await self._guard(rendered, merged.size)
-            self._late.popleft()
-            if merged.update is not None:
+            if merged.update is None:
+                self._late.popleft()
+            else:
                 self._say(
                     "info", f"what another program went on writing into {self.subject.path} was merged in"
                 )
-                return ev.FileMerged(merged.update)
+                return ev.FileMerged(merged.update, merged.removed)
         return None
 
     async def _late_merged(
@@ -273,7 +277,7 @@ class OutsideEdits:
             return None
         try:
             return await self.saver.codec.merge(
-                self.subject.kind, checkpoint.state, base, late.data, record.seen
+                self.subject.kind, checkpoint.state, base, late.data, record.seen, once=True
             )
         except UnreadableDocument:
             return None
