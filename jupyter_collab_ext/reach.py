@@ -15,6 +15,8 @@ from pathlib import Path
 from jupyter_collab_ext.people import Person, Roster
 from notebook_sync.core.roles import Action, may
 
+LONGEST_NAME = 255
+"""Bytes of one part of a path, on every usual file system."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 LONGEST_PATH = 4096
 """Characters; as the operating system, which would refuse a longer one less clearly."""
@@ -23,12 +25,13 @@ LONGEST_PATH = 4096
 def cleaned(path: str) -> str | None:
     """A path without slashes around it; None for one that has no business in a request.
 
-    Those have parts that are empty, ``.`` or ``..``, backslashes, or control characters.
+    Those have parts that are empty, too long, ``.`` or ``..``, backslashes, or control characters.
     """
     clean = path.strip("/")
     if len(clean) > LONGEST_PATH or "\\" in clean or CONTROL.search(clean):
         return None
-    if clean and {"", ".", ".."} & set(clean.split("/")):
+    parts = clean.split("/")
+    if clean and ({"", ".", ".."} & set(parts) or any(len(part.encode()) > LONGEST_NAME for part in parts)):
         return None
     return clean
 

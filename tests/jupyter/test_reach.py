@@ -29,7 +29,8 @@ OUTSIDE = [
     "group-1/./a", "group-1//a", "../group-1/a", "group-1\\..\\group-2", "group-1/\0", "group-1/a\n",
     "group-1/\x9b31m", "\u202egroup-1",
     "group-1 /a", "u\u0308ber/x", "data/../group-2", "C:\\group-1", "~/group-1", "%67roup-1", "group%2d1",
-    "a" * 5000, "group-1/" + "a" * 5000,
+    "a" * 5000,
+    "group-1/" + "ä" * 128, "group-1/" + "a" * 5000,
 ]  # fmt: skip
 
 
