@@ -152,8 +152,6 @@ def level_of(info: Mapping[str, Any], config: Mapping[str, str], name: str, decl
     said = _said(info, config)
     if said is not None and declared is not None and said != declared:
         log.warning("%s is declared to be of level %s, and says that it is %s", name, declared, said)
-    if config.get("appendfsync") == "no":
-        log.warning("%s leaves writing to the operating system: set appendfsync to everysec or always", name)
     return said or declared or "redis"
 
 
