@@ -12,16 +12,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from notebook_sync.adapters import local_disk, local_reader
+from notebook_sync.adapters import local_disk, local_journal, local_reader
 from notebook_sync.adapters.local_copies import FileLocalCopies
 from notebook_sync.adapters.local_journal import JOURNAL_MAGIC, encode_record, read_journal
 from notebook_sync.core.errors import InvariantBroken, LocalDiskFailed
-from notebook_sync.core.ids import DocumentId, NodeId
+from notebook_sync.core.ids import DocumentId, DocumentKey, DocumentKind, NodeId
 from notebook_sync.core.limits import Limits
 from notebook_sync.ports import LocalCopy
 from tests.support.local_disks import LIMITS, D, E, L, cursor, head, new_node
@@ -243,19 +244,24 @@ async def test_any_changed_bit_of_a_snapshot_is_noticed_and_never_served(root: P
     await written(root, [b"one"])
     path = only(root, "*.snapshot")
     whole = path.read_bytes()
+    served = 0
     async with server(root) as copies:
         for bit in range(0, len(whole) * 8, 3):
             changed = bytearray(whole)
             changed[bit // 8] ^= 1 << bit % 8
-            path.write_bytes(bytes(changed))
+            path.with_name("other").write_bytes(changed)
+            path.with_name("other").rename(path)
             found = await copies.find(D)
-            for aside in path.parent.glob("*.damaged"):
-                assert aside.read_bytes() == changed
-                aside.unlink()
-            if found is not None:
-                assert found.damaged
-                assert found.updates == (b"one",)
-                assert found.head == head(), "a damaged snapshot says nothing about the log"
+            assert found is not None
+            in_head = found.head.key.path == ""
+            served += not in_head
+            nowhere = DocumentKey(DocumentKind("", ""), "")
+            expected = replace(head(), key=nowhere) if in_head else head()  # it says nothing about the log
+            assert found == LocalCopy(expected, (b"one",), found.damaged)
+            assert found.damaged
+            assert only(root, "*.damaged").read_bytes() == changed
+            only(root, "*.damaged").unlink()
+    assert served == pytest.approx(len(b"state") * 8 / 3, abs=1), "those in the state"
 
 
 async def test_a_damaged_record_ends_the_reading_there_and_the_file_is_kept(root: Path) -> None:
@@ -292,14 +298,59 @@ async def test_a_damaged_file_of_a_living_server_is_left_alone(root: Path) -> No
         await one.record(D, L, [(3, b"three")])
 
 
-async def test_a_snapshot_from_a_later_program_is_kept_not_misread(root: Path) -> None:
-    await written(root, [])
+async def test_a_snapshot_of_a_later_program_is_left_to_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as later:
+        later.setattr(local_journal, "VERSION", 2)
+        await written(root, [])
     path = only(root, "*.snapshot")
-    data = path.read_bytes().replace(b"JCSNAP1", b"JCSNAP2")
-    path.write_bytes(data)
+    data = path.read_bytes()
     async with server(root) as copies:
-        assert await copies.find(D) is None
+        assert await copies.heads() == ()
+        found = await copies.find(D)
+        assert found is not None
+        assert found.updates == ()
+        assert "it has version 2, this server reads 1" in found.damaged[0]
+        for _ in range(3):
+            await copies.keep(head(), b"s", 0)
+            await copies.find(D)
     assert path.read_bytes() == data
+
+
+async def test_a_journal_whose_snapshots_are_all_damaged_is_found_by_its_document(root: Path) -> None:
+    await written(root, [b"one"])
+    only(root, "*.snapshot").write_bytes(b"\0" * 4096)
+    async with server(root) as copies:
+        assert await copies.heads() == ()
+        assert await copies.find_path(head().key) is None
+        for _ in range(2):
+            found = await copies.find(D)
+            assert found is not None
+            assert (found.head.document, found.head.lineage, found.updates) == (D, L, (b"one",))
+        await copies.keep(head(), b"state+one", 0)
+        assert await copies.find(D) == LocalCopy(head(), (b"state+one",))
+
+
+async def test_what_others_change_is_seen_after_it_was_remembered(root: Path) -> None:
+    long_ago = time.time_ns() - 10**10
+    async with server(root) as one, server(root) as two:
+        for path in ("a", "b", "c"):
+            await one.keep(head(path=path), b"s", 0)
+            os.utime(root / FOLDER, ns=(long_ago, long_ago + len(path)))
+            assert [kept.key.path for kept in await two.heads()] == [path]
+            long_ago += 10**6
+
+
+async def test_two_changes_at_one_moment_are_both_seen(root: Path) -> None:
+    """Times of modification are as coarse as some milliseconds, so a folder that just changed is looked at
+    again, and one that did not is not."""
+    moment = time.time_ns() + 10**10
+    async with server(root) as copies:
+        for path in ("a", "b", "c"):
+            await copies.keep(head(path=path), b"s", 0)
+            os.utime(root / FOLDER, ns=(moment, moment))
+            assert [kept.key.path for kept in await copies.heads()] == [path]
 
 
 # --- who may read, and who lives ----------------------------------------------------------------------

@@ -224,8 +224,8 @@ class FileLocalCopies:
             self._saw(kept.stamp)
             self._writer.seal(kept.folder).result()
             read = read_copies(self._root, kept.folder, self._node)
-            now = self._index.of(document)
-            if now is not None and now.folder == kept.folder:
+            now = self._index.of(document) or kept
+            if now.folder == kept.folder and kept.folder.is_dir():
                 place[kept.folder] = place.get(kept.folder, _NONE) | read.final
                 head = replace(now.head, cursor=read.cursor)
                 return LocalCopy(head, read.updates, tuple(read.damaged))

@@ -16,14 +16,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from notebook_sync.adapters.local_append import SNAPSHOT
+from notebook_sync.adapters.local_append import JOURNAL, SNAPSHOT
 from notebook_sync.adapters.local_journal import Damaged, Header, header_room, read_header, read_name
-from notebook_sync.core.ids import DocumentId, DocumentKey
+from notebook_sync.core.ids import DocumentId, DocumentKey, DocumentKind, Lineage
 from notebook_sync.ports import LocalHead
 
 log = logging.getLogger(__name__)
 
 NAME = ".name"
+NOWHERE = DocumentKey(DocumentKind("", ""), "")
+"""The place of a document of which nobody knows it."""
 _RACY = 100_000_000
 """Nanoseconds: a folder that changed so short a time before it was read may change again without getting
 another time of modification, so what was read of it is not remembered."""
@@ -57,8 +59,22 @@ class LocalIndex:
         return found
 
     def of(self, document: DocumentId) -> Kept | None:
-        """The document's lineage that was kept last."""
-        return max(self._all(f"{document}."), key=lambda kept: kept.stamp, default=None)
+        """The document's lineage that was kept last; if nothing says so because every snapshot's head is
+        damaged, the one whose folder changed last, with no path and no kind."""
+        newest = max(self._all(f"{document}."), key=lambda kept: kept.stamp, default=None)
+        return newest if newest is not None else self._headless(document)
+
+    def _headless(self, document: DocumentId) -> Kept | None:
+        found: list[tuple[int, Path]] = []
+        for folder in self.folders(document):
+            if _files(folder, SNAPSHOT) or _files(folder, JOURNAL):
+                with contextlib.suppress(FileNotFoundError):
+                    found.append((folder.stat().st_mtime_ns, folder))
+        if not found:
+            return None
+        folder = max(found)[1]
+        lineage = Lineage(folder.name.partition(".")[2])
+        return Kept(folder, LocalHead(document, lineage, NOWHERE, None), 0)
 
     def at(self, key: DocumentKey) -> Kept | None:
         """The document that was last known at ``key``."""

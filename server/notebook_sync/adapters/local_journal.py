@@ -39,6 +39,10 @@ class Damaged(ValueError):
     """The bytes are not what was written; the message says where."""
 
 
+class Unknown(Damaged):
+    """The bytes are whole, and of a version that this program does not read."""
+
+
 # --- journals -------------------------------------------------------------------------------------
 
 
@@ -147,13 +151,15 @@ def read_header(data: bytes) -> tuple[Header, int]:
         raise Damaged("its header is damaged")
     try:
         return _header(json.loads(header)), end
+    except Damaged:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(f"its header can't be read ({error!r})") from error
 
 
 def _header(fields: dict[str, object]) -> Header:
     if fields["version"] != VERSION:
-        raise Damaged(f"it has version {fields['version']}, this server reads {VERSION}")
+        raise Unknown(f"it has version {fields['version']}, this server reads {VERSION}")
     key = DocumentKey(DocumentKind(str(fields["format"]), str(fields["type"])), str(fields["path"]))
     head = LocalHead(
         DocumentId(str(fields["document"])),

@@ -20,6 +20,7 @@ from notebook_sync.adapters.local_index import NAME
 from notebook_sync.adapters.local_journal import (
     Damaged,
     Header,
+    Unknown,
     encode_snapshot,
     read_header,
     read_journal,
@@ -44,6 +45,7 @@ class FolderRead:
         snapshots: header and state of each that is whole.
         journals: the updates of all, in order.
         damaged: sentences about what could not be read.
+        unknown: whole files of another version of this program, which are left as they are.
         final: files whose readable content is all here and which are never written again: those of
             servers that have ended, and the sealed journals of this server.
     """
@@ -51,6 +53,7 @@ class FolderRead:
     snapshots: list[tuple[Header, bytes]] = field(default_factory=list)
     journals: list[bytes] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    unknown: set[Path] = field(default_factory=set)
     final: frozenset[Path] = frozenset()
 
     @property
@@ -81,7 +84,10 @@ def read_copies(root: Path, folder: Path, own: str) -> FolderRead:
         _read_journal(path, read, aside)
     _read_snapshots(folder, read, aside)
     read.final = frozenset(
-        path for path in paths if _node(path) in ended or (_node(path) == own and path.name.endswith(JOURNAL))
+        path
+        for path in paths
+        if path not in read.unknown
+        and (_node(path) in ended or (_node(path) == own and path.name.endswith(JOURNAL)))
     )
     return read
 
@@ -150,7 +156,8 @@ def _read_snapshots(folder: Path, read: FolderRead, aside: _Aside) -> None:
                 _read_snapshot(path, attempt, aside)
         except FileNotFoundError:  # its content is in a snapshot that was written before it went
             continue
-        read.snapshots, read.damaged = attempt.snapshots, read.damaged + attempt.damaged
+        read.snapshots, read.unknown = attempt.snapshots, attempt.unknown
+        read.damaged += attempt.damaged
         return
     raise BlockingIOError(errno.EAGAIN, "is replaced again and again while it is read", str(folder))
 
@@ -159,6 +166,10 @@ def _read_snapshot(path: Path, read: FolderRead, aside: _Aside) -> None:
     data = read_file(path)
     try:
         header, start = read_header(data)
+    except Unknown as error:
+        read.damaged.append(f"{path}: {error}")
+        read.unknown.add(path)
+        return
     except Damaged as error:
         read.damaged.append(aside.told(path, str(error)))
         aside.remove(path)
