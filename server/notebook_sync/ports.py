@@ -250,7 +250,8 @@ class LocalCopies(Protocol):
         ...
 
     async def find(self, document: DocumentId) -> LocalCopy | None:
-        """What is kept of the document, of the lineage that was kept last; None if nothing is."""
+        """What is kept of the document, of the lineage that was kept last; None if nothing is. The head's
+        path and kind are empty when every snapshot is damaged so that nobody knows them."""
         ...
 
     async def find_path(self, key: DocumentKey) -> LocalHead | None:
@@ -262,7 +263,8 @@ class LocalCopies(Protocol):
         ...
 
     async def renamed(self, old: str, new: str) -> None:
-        """Documents at and below the path ``old`` are at ``new`` now; what was at ``new`` is forgotten."""
+        """Documents at and below the path ``old`` are at ``new`` now; what was at ``new`` is forgotten, if
+        there is one that follows (as in the store; two servers may tell of one rename)."""
         ...
 
     async def forget(self, document: DocumentId) -> None:
