@@ -20,7 +20,7 @@ from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Role
 from notebook_sync.ports import Loaded
-from tests.simulation.loop import SimulatedLoop
+from tests.simulation.loop import Endless, SimulatedLoop
 from tests.simulation.node import Server, SimulatedStore, shared_folder
 from tests.simulation.oracle import Oracle, Violation
 from tests.simulation.tab import Tab
@@ -210,6 +210,8 @@ class World:
         with no_other_chance(self.rng), silence():
             try:
                 self.loop.run_until_complete(play(self))
+            except Endless as error:
+                raise Violation(str(error)) from error
             finally:
                 self.loop.close()
         return self

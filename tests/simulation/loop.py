@@ -15,9 +15,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+MOST_CALLBACKS = 100_000
+"""A world that needs more goes round in a circle; most need some thousands."""
+
 
 class NothingToDo(Exception):
     """The loop waits for something that will never happen."""
+
+
+class Endless(Exception):
+    """So many callbacks were run that somebody goes round in a circle."""
 
 
 class Process:
@@ -73,6 +80,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.errors: list[dict[str, Any]] = []
         self._rng = rng
         self._now = 0.0
+        self.callbacks = 0
         self._soon: deque[_Ready | _Timer] = deque()
         self._later: list[tuple[float, float, _Timer]] = []
 
@@ -91,6 +99,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             self._now = later[0][0]
         while later and later[0][0] <= self._now:
             soon.append(heapq.heappop(later)[2])
+        self.callbacks += len(soon)
+        if self.callbacks > MOST_CALLBACKS:
+            raise Endless(f"{MOST_CALLBACKS} callbacks in {self._now:g} s")
         for _ in range(len(soon)):
             handle = soon.popleft()
             if not handle.cancelled():

@@ -13,8 +13,8 @@ from notebook_sync.adapters import memory_store
 from notebook_sync.core import wire
 from notebook_sync.core.connections import Connected
 from notebook_sync.core.document import EMPTY_UPDATE
+from notebook_sync.core.intake import Intake
 from notebook_sync.core.reconcile import Plan, plan
-from notebook_sync.core.room import Room
 from notebook_sync.core.update_log import UpdateLog
 from notebook_sync.engine import checkpointer
 from notebook_sync.engine.connection import Connection
@@ -52,27 +52,27 @@ def test_a_foreign_history_that_is_merged(monkeypatch: Patch) -> None:
 
 
 def test_another_nodes_checkpoint_that_is_taken_for_an_outside_edit(monkeypatch: Patch) -> None:
-    def forgetful(*, base: str | None, document: str, file: str, ours: object = ()) -> Plan:
-        return plan(base=base, document=document, file=file)
+    def forgetful(*, ours: object = (), **digests: Any) -> Plan:
+        return plan(**digests)
 
     async def never_behind(edits: OutsideEdits, checkpoint: object) -> bool:
         return False
 
     monkeypatch.setattr(checkpointer, "plan", forgetful)
-    monkeypatch.setattr(OutsideEdits, "_behind", never_behind)
+    monkeypatch.setattr(OutsideEdits, "behind", never_behind)
     assert "twice" in caught(play, 500)
 
 
 def test_an_empty_answer_that_is_acknowledged_at_once(monkeypatch: Patch) -> None:
-    client_update = Room._client_update
+    update = Intake.update
 
-    def hasty(room: Room, connection: Any, connected: Connected, message: Any, now: float) -> None:
+    def hasty(intake: Intake, connection: Any, connected: Connected, message: Any, now: float) -> bool:
         if isinstance(message, wire.SyncStep2) and message.update == EMPTY_UPDATE:
             connected.counted(-1)
-        else:
-            client_update(room, connection, connected, message, now)
+            return False
+        return update(intake, connection, connected, message, now)
 
-    monkeypatch.setattr(Room, "_client_update", hasty)
+    monkeypatch.setattr(Intake, "update", hasty)
     assert "is lost" in caught(lambda seed: World(seed, limits=SMALL).run(nothing_takes_it), 20)
 
 
