@@ -78,7 +78,7 @@ def _take_groups(done: Enrolment, plan: Plan, new: bool) -> None:
     for each in planned:
         _take_group(done, each)
     if not planned and new:
-        done.roster = done.roster.with_group(Group(GROUP, GROUP))
+        done.roster = done.roster.with_group(Group(GROUP, "Group 1"))
     _take_topics(done, plan)
 
 
