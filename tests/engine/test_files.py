@@ -204,6 +204,7 @@ async def test_people_go_on_while_the_file_can_not_be_written_and_are_told_once(
         mend()
         assert ("one", "<2> <1> <0> x = 1") in await same_everywhere(site, tab, other)
         assert [why in notice for notice in node.notices] == [True, False]
+        assert len([told for told in node.told if told.level == "ERROR"]) == 1
         (status,) = node.rooms()
         assert status.file_trouble == ""
 

@@ -152,6 +152,8 @@ class RoomRunner:
         )
         self._seeds = Seeds(lambda: self.post(ev.SeedsWanted()))
         self._journalist = Journalist(workshop.copies, self.post)
+        self._save_failure = ""
+        """Why the last save failed, as people were told."""
         self.checkpointer = Checkpointer(workshop.saver, key.kind, key.path, self._notice)
 
     # --- for the outside ----------------------------------------------------------------------
@@ -501,8 +503,11 @@ class RoomRunner:
         if isinstance(outcome, ev.Checkpointed):
             self._workshop.metrics.observe("checkpoint_seconds", asyncio.get_running_loop().time() - started)
             self._tell(Told("save", self.key, "INFO", "Content saved."))
-        elif isinstance(outcome, ev.CheckpointFailed):
+            self._save_failure = ""
+        elif isinstance(outcome, ev.CheckpointFailed) and outcome.reason != self._save_failure:
+            # Once: it is tried again every few seconds.
             self._tell(Told("save", self.key, "ERROR", outcome.reason))
+            self._save_failure = outcome.reason
         self.post(outcome)
 
     def _checkpoint_failed(self, error: BaseException) -> None:
