@@ -219,10 +219,20 @@ class JupyterCollab(ExtensionApp):
         settings = self.service.settings
         signer = NotebookSigner(self.serverapp.contents_manager.notary)
         async with (
-            LocalFiles(settings.root_dir, settings.limits, signer, self.service.file_replaced) as files,
+            LocalFiles(
+                settings.root_dir, settings.limits, signer, self.service.file_replaced, self._shared_folders()
+            ) as files,
             NotebookSync(settings, files, relay, PrometheusMetrics()) as sync,
         ):
             yield sync
+
+    def _shared_folders(self) -> list[Path]:
+        """Where the folder is that all groups see: below the root there is only a link to it."""
+        assert self.serverapp is not None
+        provider = self.serverapp.identity_provider
+        if not isinstance(provider, identity.PeopleIdentityProvider) or not provider.roster.data:
+            return []
+        return [Path(self.serverapp.root_dir) / provider.roster.data]
 
     # --- the web app --------------------------------------------------------------------------
 

@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import pytest
+from pycrdt import Text
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -267,6 +268,32 @@ async def test_each_browser_shows_ones_own_group_and_the_data(event: StartedEven
         spoilt = {"type": "file", "format": "text", "content": "x"}
         answer = await browser.request("PUT", "api/contents/data/table.csv", body=spoilt)
         assert answer.status >= 400
+        browser.close()
+    assert (event.home / "big" / "table.csv").read_text() == "a,b\n1,2\n"
+
+
+async def test_two_groups_look_at_the_same_data_and_nobody_changes_it(event: StartedEvent) -> None:
+    """A file of the data folder opens as any other, live, for people of all groups; edits are dropped."""
+    browsers = [Browser(event.url) for _ in range(2)]
+    names = ("Person 3 of Gruppe Übung 8", "Person 3 of Gruppe Übung 9")
+    clients = [
+        CollabClient(
+            browser, "data/table.csv", user=plain_user(name, random.Random(2)), format="text", type="file"
+        )
+        for browser, name in zip(browsers, names, strict=True)
+    ]
+    async with asyncio.TaskGroup() as tasks:
+        for browser, name, client in zip(browsers, names, clients, strict=True):
+            await browser.open_link(link(event, name))
+            tasks.create_task(client.run())
+        await asyncio.gather(*(client.until_synced(60) for client in clients))
+        texts: list[Text] = [cast(Any, client.doc).get("source", type=Text) for client in clients]
+        assert [str(text) for text in texts] == ["a,b\n1,2\n"] * 2
+        texts[0].insert(0, "mine ")
+        assert await clients[1].save() in ("skipped", "failed", "success")
+        assert str(texts[1]) == "a,b\n1,2\n"
+        await asyncio.gather(*(client.close() for client in clients))
+    for browser in browsers:
         browser.close()
     assert (event.home / "big" / "table.csv").read_text() == "a,b\n1,2\n"
 

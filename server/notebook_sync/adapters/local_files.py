@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -51,8 +51,9 @@ class LocalFiles:
 
     ``async with`` ends the watch over replaced files (rule 16). ``signer`` is asked for files whose name
     ends in ``.ipynb``. ``on_written`` hears, in a thread, of each file that was replaced, its path and
-    the inode it had; it must not raise. Blocking work has threads of its own, so that a file system that
-    hangs takes none from others.
+    the inode it had; it must not raise. ``shared`` are folders elsewhere that links below the root may
+    lead into; all other links out of it are refused. Blocking work has threads of its own, so that a file
+    system that hangs takes none from others.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class LocalFiles:
         limits: Limits,
         signer: Signer | None = None,
         on_written: Callable[[str, int], None] | None = None,
+        shared: Iterable[Path] = (),
     ) -> None:
         self._root = os.path.realpath(root)
+        self._within = (self._root, *map(os.path.realpath, shared))
         self._root_id = _identity(self._root)
         self._limits = limits
         self._signer = signer
@@ -239,7 +242,7 @@ class LocalFiles:
             os.fsencode(target)
         except UnicodeEncodeError:
             raise FileOutsideRoot(path, "is not a path that this system can name") from None
-        if os.path.commonpath([self._root, target]) != self._root:
+        if not any(os.path.commonpath([folder, target]) == folder for folder in self._within):
             raise FileOutsideRoot(path, "leads out of the server's root through a link")
         return target
 
