@@ -10,6 +10,7 @@ from http.client import responses
 from pathlib import Path
 from typing import Any
 
+from jupyter_server.auth.login import LoginFormHandler
 from jupyter_server.base.handlers import APIHandler, AuthenticatedFileHandler
 from jupyter_server.services.events.handlers import SubscribeWebsocket
 from tornado import web
@@ -20,6 +21,7 @@ from jupyter_collab_ext.asking import reach_for
 from jupyter_collab_ext.group_kernels import kernel_within
 from jupyter_collab_ext.identity import may_hear
 from jupyter_collab_ext.reach import Reach
+from jupyter_collab_ext.rest.login import LoginPage
 
 NO_LANGUAGE_SERVERS = {"version": 2, "sessions": {}, "specs": {}}
 """They would read any file of the server; the page only asks which there are."""
@@ -100,6 +102,7 @@ def substitutes() -> dict[type[RequestHandler], type[RequestHandler]]:
     table: dict[type[RequestHandler], type[RequestHandler]] = {
         AuthenticatedFileHandler: FilesOfTheGroup,
         SubscribeWebsocket: EventsOfTheGroup,
+        LoginFormHandler: LoginPage,
     }
     for module, name, substitute in (
         ("jupyter_lsp.handlers", "LanguageServersHandler", _language_servers),

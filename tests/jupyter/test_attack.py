@@ -407,6 +407,24 @@ async def test_wrong_passwords_are_slowed_down(browsers: dict[str, Browser]) -> 
     assert (await participant.request("GET", "api/contents")).status == 200, "whoever is in stays in"
 
 
+async def test_who_is_not_logged_in_is_told_what_to_do(
+    browsers: dict[str, Browser], two_groups: Event
+) -> None:
+    nobody = browsers["nobody"]
+    page = await nobody.go(f"{two_groups.url}login?next=%22%3E%3Cscript%3E")
+    text = page.body.decode()
+    assert "Open your personal link again" in text
+    assert "<script>" not in text
+    assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+    wrong = await nobody.post_form(f"{two_groups.url}login", {"password": "guess"})
+    assert (wrong.status, b"neither this server" in wrong.body) == (401, True)
+    right = await nobody.post_form(f"{two_groups.url}login", {"password": two_groups.token})
+    assert right.status == 302
+    assert (await nobody.request("GET", "api/collaboration/status")).status == 200
+    away = await nobody.go(f"{two_groups.url}login?next=https%3A%2F%2Fevil.example%2F")
+    assert "evil.example" not in away.headers["Location"]
+
+
 async def lobby(browser: Browser) -> WebSocketClientConnection:
     url = browser.socket_url("api/collaboration/room/JupyterLab:globalAwareness", {})
     return await websocket_connect(HTTPRequest(url, headers=browser.socket_headers()))
