@@ -38,12 +38,12 @@ FAMILIES = (
         "memory_copies", "memory_versions", "memory_local_ledger",
     },
     {"embedded_valkey", "valkey_process"},
-    {"local_files", "exchange", "replaced_files"},
+    {"local_files", "exchange", "replaced_files", "moved_files"},
     {"local_copies", "local_index", "local_reader", "local_writer", "local_append", "local_journal"},
     {
         "notebook_codec", "codec_worker", "worker_process", "ydoc_form", "notebook_form", "notebook_merge",
         "notebook_writer",
-        "merge_base", "minimal_edits", "text_merge", "cell_identity", "cell_order",
+        "merge_base", "minimal_edits", "text_merge", "cell_identity", "cell_order", "merged_mark", "text_view",
     },
 )  # fmt: skip
 """Adapters that are one adapter in several modules."""

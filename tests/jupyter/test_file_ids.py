@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ def jp_server_config(request: pytest.FixtureRequest, jp_server_config: dict[str,
     return jp_server_config
 
 
+def _says(path: Path, word: str) -> bool:
+    return word in path.read_text()
+
+
 async def test_a_save_by_us_leaves_the_file_its_id(
     collab: JupyterCollab, room: Any, session: Any, notebook: Callable[..., Path]
 ) -> None:
@@ -41,7 +46,8 @@ async def test_a_save_by_us_leaves_the_file_its_id(
         inode = path.stat().st_ino
         source: Text = doc.get("cells", type=Array)[0]["source"]
         source += f" # {number}"
-        await until(lambda n=number: f"# {n}" in path.read_text(), "the save")  # type: ignore[misc]
+        word = f"# {number}"
+        await until(partial(_says, path, word), "the save")
         assert path.stat().st_ino != inode
         assert (await session("work.ipynb"))[1]["fileId"] == names["fileId"]
         again = await room("work.ipynb")
