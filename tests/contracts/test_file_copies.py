@@ -192,6 +192,23 @@ async def test_descriptors_are_bounded_and_a_journal_goes_on_when_its_document_d
             assert not found.damaged
 
 
+async def test_a_record_that_fails_in_a_journal_that_was_closed_takes_nothing_with_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with server(root, Limits(local_open_journals=0)) as copies:
+        await copies.keep(head(), b"s", 0)
+        for position in (1, 2):
+            await copies.record(D, L, [(position, b"%d" % position)])
+        assert await copies.journal_size(D, L) == only(root, "*.journal").stat().st_size
+        works = failing(monkeypatch, "fdatasync", errno.EIO)
+        with pytest.raises(LocalDiskFailed):
+            await copies.record(D, L, [(3, b"3")])
+        works()
+        found = await copies.find(D)
+        assert found is not None
+        assert found.updates == (b"s", b"1", b"2")
+
+
 async def test_a_closed_journal_that_is_gone_is_begun_anew_with_a_new_snapshot(root: Path) -> None:
     async with server(root, Limits(local_open_journals=0)) as copies:
         await copies.keep(head(), b"s", 0)
@@ -280,6 +297,19 @@ async def test_a_damaged_record_ends_the_reading_there_and_the_file_is_kept(root
         assert again == LocalCopy(found.head, (b"state", b"one")), "what is readable stays"
         await copies.keep(head(), b"state+one", 0)
         assert only(root, "*.damaged").read_bytes() == changed
+
+
+async def test_a_damaged_snapshot_of_a_living_server_says_nothing_about_the_log(root: Path) -> None:
+    async with server(root) as one, server(root) as two:
+        await one.keep(head(cursor=cursor(5)), b"state", 0)
+        await one.record(D, L, [(1, b"one")])
+        with only(root, "*.snapshot").open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"E")
+        found = await two.find(D)
+        assert found is not None
+        assert (found.head, found.updates) == (head(), (b"one",))
+        assert found.damaged
 
 
 async def test_a_damaged_file_of_a_living_server_is_left_alone(root: Path) -> None:

@@ -338,6 +338,14 @@ async def test_a_path_kept_later_wins_over_a_rename_before(disk: Disk) -> None:
         assert [kept.key.path for kept in await copies.heads()] == ["c.ipynb"]
 
 
+async def test_a_path_kept_later_by_another_server_wins_too(disk: Disk) -> None:
+    async with disk.server() as one, disk.server() as two:
+        await one.keep(head(), b"s", 0)
+        await one.renamed("a.ipynb", "b.ipynb")
+        await two.keep(head(path="c.ipynb"), b"s", 0)
+        assert [kept.key.path for kept in await one.heads()] == ["c.ipynb"]
+
+
 async def test_a_forgotten_document_is_gone_with_all_its_lineages(disk: Disk) -> None:
     async with disk.server() as one:
         await one.keep(head(lineage=M), b"m", 0)
