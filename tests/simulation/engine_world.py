@@ -121,6 +121,8 @@ class World:
         self.tabs = [Tab(self, f"p{number}", role) for number, role in enumerate(ROLES)]
         self._kept: list[object] = []
         self.history_may_end = False
+        self.homes: dict[str, Server] = {}
+        """Where a tab is always sent, by its name."""
         self.troubles: list[str] = []
         self.healed = False
         self._going_wrong: list[asyncio.Task[None]] = []
@@ -183,9 +185,10 @@ class World:
         if told.kind == "overwrite":
             self.oracle.notices.append(told.message)
 
-    def some_server(self) -> Server | None:
+    def some_server(self, tab: Tab) -> Server | None:
         """A server that a browser may be sent to: one that runs, as a load balancer knows."""
-        up = [server for server in self.servers if not server.process.dead and server.sync is not None]
+        servers = [self.homes[tab.name]] if tab.name in self.homes else self.servers
+        up = [server for server in servers if not server.process.dead and server.sync is not None]
         return self.rng.choice(up) if up else None
 
     def server_died(self, server: Server) -> None:

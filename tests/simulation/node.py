@@ -46,6 +46,16 @@ class Ledger(MemoryFileLedger):
         self._records.clear()
 
 
+class Updates(MemoryStore):
+    """A store whose recovery may be over already."""
+
+    def recovered(self) -> None:
+        """As after a long time."""
+        at_once(self.attend())
+        assert self._sentinel is not None
+        self._sentinel.until = 0.0
+
+
 class Copies(OnDisk):
     """A disk's local copies; the world hears of provisional documents."""
 
@@ -77,10 +87,14 @@ class SimulatedStore:
         self.channel = MemoryChannel()
         window = world.limits.recovery_window if world.shared else 0.0
         grace = world.limits.lease_grace if world.shared else 0.0
-        self.updates = MemoryStore(self.channel, world.limits, world.loop.time, recovery_window=window)
+        self.updates = Updates(self.channel, world.limits, world.loop.time, recovery_window=window)
         self.ledger = Ledger()
         self.leases = MemoryLeaseStore(world.loop.time, self.updates, grace=grace)
         self._world = world
+
+    def well_known(self) -> None:
+        """It has served for long: nobody waits for what others may know of lost documents (rule 8)."""
+        self.updates.recovered()
 
     def flush(self) -> None:
         """Lose everything."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from notebook_sync.core.limits import Limits
 from tests.simulation import trouble
 from tests.simulation.engine_world import World
 
-SMALL = Limits(cleanup_delay=3.0, sweep_interval=2.0, compact_entries=12, outbox_bytes=2_000)
+SMALL = Limits(
+    cleanup_delay=3.0, sweep_interval=2.0, compact_entries=5, outbox_bytes=400, recovery_window=1.5
+)
 """Every bound is met within seconds."""
-TINY_WINDOW = Limits(cleanup_delay=3.0, sweep_interval=2.0, compact_entries=5, pending_window_bytes=300)
+TINY_WINDOW = replace(SMALL, compact_entries=12, outbox_bytes=2_000, pending_window_bytes=300)
 
 
 def world_of(seed: int) -> World:
@@ -23,6 +26,8 @@ def world_of(seed: int) -> World:
 
 async def story(world: World) -> None:
     """People work while things go wrong; then all is healed and judged."""
+    if world.rng.random() < 0.8:
+        world.store.well_known()
     world.begin()
     troubles = trouble.some(world)
     world.troubles = [each.__name__ for each in troubles]

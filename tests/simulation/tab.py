@@ -178,6 +178,8 @@ class Tab:
         self.closed = False
         self.socket: Socket | None = None
         self.connected = False
+        self.late = 0.0
+        """Seconds by which the next update is late: what is typed after it overtakes it."""
         self.reloads = 0
         self._attempt = 0
         self._begin_anew()
@@ -205,7 +207,7 @@ class Tab:
         if self.offline or self.closed or self.socket is not None:
             return
         self._attempt += 1
-        server = self.world.some_server()
+        server = self.world.some_server(self)
         self.world.at(PATIENCE, self._impatient, self._attempt)
         if server is None:
             return
@@ -327,8 +329,10 @@ class Tab:
         if not self._receiving and self.socket is not None and self.socket.accepted:
             frame, socket, deeds = wire.encode_update(event.update), self.socket, self._doing
             chance = self.world.rng.random()
-            if chance < 0.03:  # overtaken by what is typed next, as over two sockets
-                self.world.at(self.world.rng.uniform(0.1, 3.0), self._send_late, socket, frame, deeds)
+            late, self.late = self.late, 0.0
+            if late or chance < 0.03:
+                late = late or self.world.rng.uniform(0.1, 3.0)
+                self.world.at(late, self._send_late, socket, frame, deeds)
                 return
             self._send_sync(frame, deeds)
             if chance < 0.05:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from notebook_sync.core.connections import Connected
 from notebook_sync.core.document import EMPTY_UPDATE
 from notebook_sync.core.intake import Intake
 from notebook_sync.core.reconcile import Plan, plan
+from notebook_sync.core.roles import Role
 from notebook_sync.core.update_log import UpdateLog
 from notebook_sync.engine import checkpointer
 from notebook_sync.engine.connection import Connection
@@ -48,7 +50,23 @@ def test_an_append_that_is_skipped(monkeypatch: Patch) -> None:
 
 def test_a_foreign_history_that_is_merged(monkeypatch: Patch) -> None:
     monkeypatch.setattr(Connected, "of", lambda connected, lineage: True)
-    assert "twice" in caught(play, 300)
+    assert "twice" in caught(lambda seed: World(seed, servers=2, limits=SMALL).run(two_beginnings), 20)
+
+
+async def two_beginnings(world: World) -> None:
+    """Two servers open the same new notebook while the store is away, and people go from one to the other."""
+    world.store.well_known()
+    world.store.down = True
+    world.begin()
+    await world.passing(6.0)
+    world.store.down = False
+    await world.people(6.0)
+    await world.settle()
+
+
+def test_without_that_bug_two_beginnings_end_well() -> None:
+    for seed in range(20):
+        World(seed, servers=2, limits=SMALL).run(two_beginnings)
 
 
 def test_another_nodes_checkpoint_that_is_taken_for_an_outside_edit(monkeypatch: Patch) -> None:
@@ -60,7 +78,36 @@ def test_another_nodes_checkpoint_that_is_taken_for_an_outside_edit(monkeypatch:
 
     monkeypatch.setattr(checkpointer, "plan", forgetful)
     monkeypatch.setattr(OutsideEdits, "behind", never_behind)
-    assert "twice" in caught(play, 500)
+    assert "twice" in caught(lambda seed: deaf_world(seed).run(killed_between_file_and_ledger), 20)
+
+
+def deaf_world(seed: int) -> World:
+    """Two servers, one of which hears nothing of the other, and rarely asks the store."""
+    return World(seed, servers=2, limits=replace(SMALL, sweep_interval=60.0))
+
+
+async def killed_between_file_and_ledger(world: World) -> None:
+    """One server writes the file and is killed before it can say so; the other has to go on with it."""
+    world.store.well_known()
+    writer, other = world.servers
+    world.homes = {tab.name: writer for tab in world.tabs} | {"p6": other}
+    world.begin()
+    await world.people(2.0)
+    world.store.loses_messages = 1.0
+    for tab in world.tabs:
+        tab.act()
+    written, end = world.files.writes, world.loop.time() + 6.0
+    while world.files.writes == written and world.loop.time() < end:
+        await world.passing(0.001)
+    writer.kill()
+    await world.passing(20.0)
+    world.homes.clear()
+    await world.settle()
+
+
+def test_without_these_bugs_that_story_ends_well() -> None:
+    for seed in range(20):
+        deaf_world(seed).run(killed_between_file_and_ledger)
 
 
 def test_an_empty_answer_that_is_acknowledged_at_once(monkeypatch: Patch) -> None:
@@ -107,7 +154,27 @@ def test_a_log_that_is_compacted_from_memory(monkeypatch: Patch) -> None:
         return doc.get_update()  # without what waits for what is missing (rule 6)
 
     monkeypatch.setattr(memory_store, "fold", from_memory)
-    assert "the store" in caught(play, 300)
+    assert "the store" in caught(lambda seed: World(seed, limits=SMALL).run(overtaken), 20)
+
+
+async def overtaken(world: World) -> None:
+    """An update comes long after the one that builds on it, and its tab does not hear that it is missed."""
+    world.begin()
+    await world.people(2.0)
+    writers = [tab for tab in world.tabs if tab.connected and tab.member.role is not Role.OBSERVER]
+    for tab in writers[:3]:
+        if tab.socket is not None:
+            tab.socket.stall()
+        tab.late = 2.5
+        tab.act()
+        tab.act()
+    await world.people(4.0)
+    await world.settle()
+
+
+def test_without_that_bug_the_story_ends_well() -> None:
+    for seed in range(20):
+        World(seed, limits=SMALL).run(overtaken)
 
 
 def test_a_resync_that_is_dropped(monkeypatch: Patch) -> None:
