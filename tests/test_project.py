@@ -42,8 +42,8 @@ FAMILIES = (
     {"local_copies", "local_index", "local_reader", "local_writer", "local_append", "local_journal"},
     {
         "notebook_codec", "codec_worker", "worker_process", "ydoc_form", "notebook_form", "notebook_merge",
-        "notebook_writer",
-        "merge_base", "minimal_edits", "text_merge", "cell_identity", "cell_order", "merged_mark", "text_view",
+        "notebook_writer", "text_view",
+        "merge_base", "minimal_edits", "text_merge", "cell_identity", "cell_order", "merged_mark",
     },
 )  # fmt: skip
 """Adapters that are one adapter in several modules."""

@@ -507,6 +507,18 @@ def test_what_came_from_the_file_is_in_the_store_before_the_file_is_written_over
     assert messages_to(effects, ANNA) == [wire.SyncUpdate(text_update("from outside"))]
 
 
+def test_a_merge_that_takes_a_cell_away_is_done_again_if_somebody_typed_into_it_since() -> None:
+    world = saved_room()
+    merge = text_update("from outside")
+    effects = world.tell(ev.FileMerged(merge, removed=(("one", "x = 0"),)))
+    assert not of(effects, ef.Append)
+    assert str(world.room.replica.doc.get("t", type=Text)) == ""
+    assert of(effects, ef.Checkpoint)  # at once, from what is there now
+    effects = world.tell(ev.FileMerged(merge, removed=(("one", "x = 1"), ("gone", "was here"))))
+    assert of(effects, ef.Append)
+    assert str(world.room.replica.doc.get("t", type=Text)) == "from outside"
+
+
 def test_a_checkpoint_that_was_put_off_comes_again_and_asks_the_log_if_it_lacks_something() -> None:
     world = saved_room()
     world.types(ANNA, text_update("x"))
