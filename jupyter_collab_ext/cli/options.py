@@ -49,6 +49,8 @@ class Options:
     ask_names: bool | None = None
     certfile: Path | None = None
     keyfile: Path | None = None
+    root_given: bool = False
+    """Whether a flag said ``root``, so that it must be said again."""
 
     @property
     def folder(self) -> Path:
@@ -74,10 +76,10 @@ class Options:
         words = ["jupyter", "collab", "start"]
         if self.event_file:
             words.append(str(self.event_file))
-        else:
+        if self.root_given or not self.event_file:
             words += ["--root", str(self.folder)]
-            if self.state_dir:
-                words += ["--state-dir", str(self.state_dir)]
+        if self.state_dir and not self.event_file:
+            words += ["--state-dir", str(self.state_dir)]
         if self.address not in LOOPBACK:
             words += ["--ip", self.address]
         for flag, value in (

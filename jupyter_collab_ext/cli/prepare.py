@@ -114,7 +114,21 @@ def _draft(options: Options, plan: Plan, known: Roster | None) -> Draft:
     for source in dict.fromkeys(made.notebooks.values()):
         folders.check_notebooks(source)
     made.roster = replace(made.roster, server=options.server())
+    made.notes += _ended(made.roster)
     return made
+
+
+def _ended(roster: Roster) -> list[str]:
+    """What is to be told about links that are out and too old."""
+    now = time.time()
+    old = [person for person in in_order(roster) if now >= roster.until(person)]
+    if not old:
+        return []
+    who = ", ".join(person.name for person in old[:3]) + (f" and {len(old) - 3} more" if len(old) > 3 else "")
+    return [
+        f"the links of {who} are older than {roster.days} days and not valid any more; "
+        "for longer: --link-days or link_days in the event file, for new ones: jupyter collab relink"
+    ]
 
 
 def _notebooks(options: Options, plan: Plan, roster: Roster, known: Roster | None) -> dict[str, Path]:

@@ -72,6 +72,7 @@ def start(
     """Prepare the groups' folders, start JupyterLab on them, and print a personal link for each person."""
     options = Options(
         root=_absolute(root),
+        root_given=root is not None,
         notebooks=_absolute(notebooks),
         participants=participants,
         tutors=tutors,

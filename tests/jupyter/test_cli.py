@@ -353,6 +353,11 @@ def test_names_are_printed_as_they_are(options: Options, printed: Console) -> No
         ({"ip": "0.0.0.0"}, "jupyter collab start --root '/a b' --ip 0.0.0.0"),
         ({"public_url": "https://x/"}, "jupyter collab start --root '/a b' --public-url https://x/"),
         ({"state_dir": Path("/s")}, "jupyter collab start --root '/a b' --state-dir /s"),
+        ({"event_file": Path("/e.toml"), "state_dir": Path("/s")}, "jupyter collab start /e.toml"),
+        (
+            {"event_file": Path("/e.toml"), "root_given": True},
+            "jupyter collab start /e.toml --root '/a b'",
+        ),
         (
             {"redis_url": "redis://:secret@host"},
             "JUPYTER_COLLAB_REDIS_URL=… jupyter collab start --root '/a b'",

@@ -24,7 +24,7 @@ from jupyter_collab_ext.cli.people_changes import moved, revoked
 from jupyter_collab_ext.cli.plan import Problems
 from jupyter_collab_ext.cli.prepare import Event, prepare
 from jupyter_collab_ext.links_file import write_links
-from jupyter_collab_ext.people import DAY, Person
+from jupyter_collab_ext.people import DAY, Person, Roster
 from jupyter_collab_ext.people_file import change
 from notebook_sync.core.errors import ConfigError
 from notebook_sync.core.roles import Role
@@ -296,6 +296,24 @@ def test_links_are_valid_for_as_long_as_the_file_says_now(kitchen: Kitchen) -> N
     again = kitchen.start()
     assert person(again, "Bob") == bob
     assert again.roster.until(bob) - bob.issued == 30 * DAY
+
+
+def test_links_that_are_too_old_are_told_of(kitchen: Kitchen) -> None:
+    event = kitchen.start()
+
+    def too_old(roster: Roster) -> Roster:
+        for who in ("bob", "vera"):
+            roster = roster.with_person(replace(roster.people[who], issued=1.0))
+        return roster
+
+    change(event.state_dir, too_old)
+    [note] = kitchen.start().notes
+    assert note.startswith(
+        "the links of Vera, Bob are older than 14 days and not valid any more; for longer:"
+    )
+    assert kitchen.start(link_days=366).notes != ()
+    change(event.state_dir, lambda roster: revoked(revoked(roster, "bob"), "vera"))
+    assert not any("older than" in note for note in kitchen.start().notes)
 
 
 def test_data_may_lie_elsewhere_later(kitchen: Kitchen) -> None:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -259,8 +260,7 @@ def test_two_programs_change_it_one_after_the_other(tmp_path: Path) -> None:
     def add(number: int) -> None:
         went.wait()
         for each in range(5):
-            group = Group(f"g-{number}-{each}", "x")
-            change(tmp_path, lambda roster, group=group: roster.with_group(group))
+            change(tmp_path, partial(Roster.with_group, group=Group(f"g-{number}-{each}", "x")))
 
     threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
     for thread in threads:
