@@ -83,8 +83,8 @@ PARTS = st.lists(
 def test_nothing_that_is_seen_leads_out_when_the_disk_reads_it(parts: list[str], slash: bool) -> None:
     path = ("/" if slash else "") + "/".join(parts)
     if MINE.sees(path):
-        landed = os.path.normpath("/root/" + path.strip("/"))
-        assert landed.startswith(("/root/group-1", "/root/data", "/root/über"))
+        landed = os.path.normpath("/served/" + path.strip("/"))
+        assert landed.startswith(("/served/group-1", "/served/data", "/served/über"))
 
 
 @given(st.text(max_size=40))
