@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -33,6 +34,8 @@ PEOPLE = (TYPIST, TYPIST, TYPIST, TYPIST, TYPIST, BUILDER)
 SAME_WITHIN = 60.0
 """Seconds after a fault until all copies must be the same, on a busy machine."""
 LOOK = 0.1
+_NUMBERS = itertools.count(1)
+"""Each trial has a notebook of its own: its words are seeded, and the same in each."""
 
 Act = Callable[[], Awaitable[None]]
 
@@ -234,7 +237,7 @@ def _told() -> Iterator[None]:
 @asynccontextmanager
 async def on_trial(case: Case, place: Site, *, cells: int = 6) -> AsyncIterator[Trial]:
     """Seven people in a new notebook at ``place``, all in step; they leave with the body."""
-    path = f"{case.name.replace(' ', '-')}.ipynb"
+    path = f"{case.name.replace(' ', '-')}-{next(_NUMBERS)}.ipynb"
     place.servers[0].write_notebook(path, cells)
     probe = Probe()
     async with _seven(place, path, probe, seed=len(case.name) + case.servers) as group:
