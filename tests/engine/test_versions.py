@@ -369,7 +369,9 @@ async def test_after_a_crash_what_was_typed_into_what_a_restore_took_away_is_sti
             lambda: is_true(lambda: sync.versions.list(KEY), lambda kept: kept[0].reason == "merge")
         )
         assert (await sources_of(sync, (await sync.versions.list(KEY))[0]))[-1] == "mine <word>"
-        assert await sync.versions._store.open_restores(sync.rooms()[0].document) == ()
+        open_restores = sync.versions._store.open_restores
+        document = sync.rooms()[0].document
+        await wait_until(lambda: is_true(lambda: open_restores(document), lambda records: records == ()))
 
 
 async def test_two_servers_that_restore_at_once_bring_nothing_back_twice(folder: Path) -> None:
