@@ -6,6 +6,8 @@ lost, its sender's queue grows at its sender's side, and the loop has time for e
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 
 from jupyter_collab_ext.pace import Paces
@@ -13,6 +15,8 @@ from notebook_sync.core.limits import Limits
 
 log = logging.getLogger(__name__)
 
+LONGEST_PAUSE = 20.0
+"""Seconds that a socket is not read because its person sends too fast; less than a client's patience."""
 WORTH_A_LINE = 1.0
 """Seconds of pause from which on it is logged."""
 QUIET = 60.0
@@ -35,3 +39,10 @@ class Flow:
             self._lines.take(person, 1, now)
             log.warning("%s sends faster than one person works; their sockets are read later", person)
         return pause
+
+
+async def slowed(pause: float, gone: asyncio.Event) -> None:
+    """Wait ``pause`` seconds, or until the socket is gone: then its messages are read no more anyway."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(min(pause, LONGEST_PAUSE)):
+            await gone.wait()

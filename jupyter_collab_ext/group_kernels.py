@@ -25,6 +25,11 @@ def kernel_within(manager: Any, kernel_id: str, reach: Reach) -> bool:
     return home is not None and any(within(home, folder) for folder in reach.folders)
 
 
+def kernels_of(manager: Any, folder: str) -> int:
+    """How many kernels run that belong to a group's folder."""
+    return sum(within(home, folder) for kernel, home in manager.homes.items() if kernel in manager)
+
+
 class KernelsApart:
     """Mixed over the kernel manager. ``homes``: kernel id -> the folder that it belongs to."""
 

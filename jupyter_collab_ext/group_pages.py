@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from http.client import responses
 from pathlib import Path
@@ -13,11 +15,14 @@ from typing import Any
 from jupyter_server.auth.login import LoginFormHandler
 from jupyter_server.base.handlers import APIHandler, AuthenticatedFileHandler
 from jupyter_server.services.events.handlers import SubscribeWebsocket
+from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from tornado import web
 from tornado.web import RequestHandler
 
 from jupyter_collab_ext import events
+from jupyter_collab_ext.alias import ALIAS
 from jupyter_collab_ext.asking import reach_for
+from jupyter_collab_ext.flow import slowed
 from jupyter_collab_ext.group_kernels import kernel_within
 from jupyter_collab_ext.identity import may_hear
 from jupyter_collab_ext.reach import Reach
@@ -68,6 +73,29 @@ class EventsOfTheGroup(SubscribeWebsocket):
         return isinstance(path, str) and reach.sees(path)
 
 
+class PacedKernelSocket(KernelWebsocketHandler):
+    """A kernel's socket, read as fast as one person works: see ``flow``."""
+
+    def initialize(self, *args: Any, **kwargs: Any) -> None:
+        """Nobody is gone yet."""
+        super().initialize(*args, **kwargs)
+        self._gone = asyncio.Event()
+
+    def on_message(self, ws_message: str | bytes) -> Any:
+        """As Jupyter does; what is returned is waited for before the next message is read."""
+        jupyters: Any = super()
+        jupyters.on_message(ws_message)
+        service = self.settings[ALIAS].service
+        pause = service.flow.pause(self.current_user.username, len(ws_message), time.monotonic())
+        return slowed(pause, self._gone) if pause else None
+
+    def on_close(self) -> None:
+        """Nothing more is waited for."""
+        self._gone.set()
+        jupyters: Any = super()
+        jupyters.on_close()
+
+
 def _language_servers(base: Any) -> type[RequestHandler]:
     class NoLanguageServers(base):  # type: ignore[misc]  # the base is only known when it is installed
         """``/lsp/status``."""
@@ -102,6 +130,7 @@ def substitutes() -> dict[type[RequestHandler], type[RequestHandler]]:
     table: dict[type[RequestHandler], type[RequestHandler]] = {
         AuthenticatedFileHandler: FilesOfTheGroup,
         SubscribeWebsocket: EventsOfTheGroup,
+        KernelWebsocketHandler: PacedKernelSocket,
         LoginFormHandler: LoginPage,
     }
     for module, name, substitute in (

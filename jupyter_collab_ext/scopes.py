@@ -11,10 +11,12 @@ from typing import Any
 
 from tornado import web
 
-from jupyter_collab_ext.group_kernels import kernel_within
-from jupyter_collab_ext.reach import Reach
+from jupyter_collab_ext.group_kernels import kernel_within, kernels_of
+from jupyter_collab_ext.reach import Reach, within
 from jupyter_collab_ext.sessions import path_meant
+from notebook_sync.core.limits import Limits
 
+LIMITS = Limits()
 LOOKS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -66,7 +68,12 @@ async def kernel_in_query(handler: Any, reach: Reach) -> bool:
 
 async def new_kernel(handler: Any, reach: Reach) -> bool:
     """A kernel to start; where it may be is decided when it is. The list is filtered."""
-    return handler.request.method in LOOKS or _kernel_asked(handler, _body(handler).get("kernel_id"), reach)
+    if handler.request.method in LOOKS:
+        return True
+    if not _kernel_asked(handler, _body(handler).get("kernel_id"), reach):
+        return False
+    _must_have_room(handler, reach.home)
+    return True
 
 
 async def session(handler: Any, reach: Reach) -> bool:
@@ -84,7 +91,21 @@ async def session(handler: Any, reach: Reach) -> bool:
 
 async def new_session(handler: Any, reach: Reach) -> bool:
     """A session to start. The list is filtered."""
-    return handler.request.method in LOOKS or _session_asked(handler, reach, must=True)
+    if handler.request.method in LOOKS:
+        return True
+    if not _session_asked(handler, reach, must=True):
+        return False
+    where = path_meant(str(_body(handler).get("path") or ""), _body(handler).get("name")).strip("/")
+    if not await handler.session_manager.session_exists(path=where):
+        _must_have_room(handler, next((f for f in reach.folders if within(where, f)), reach.home))
+    return True
+
+
+def _must_have_room(handler: Any, folder: str) -> None:
+    """Raises a 429 when a group has as many kernels as one may have."""
+    if kernels_of(handler.kernel_manager, folder) >= LIMITS.kernels_per_group:
+        said = f"your group has {LIMITS.kernels_per_group} kernels: shut some down first"
+        raise web.HTTPError(429, said, reason="Too Many Requests")
 
 
 def _session_asked(handler: Any, reach: Reach, *, must: bool) -> bool:

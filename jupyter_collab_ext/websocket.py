@@ -8,7 +8,6 @@ of the extra messages that this client understands (docs/protocol.md).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable
 from dataclasses import replace
@@ -23,6 +22,7 @@ from tornado.websocket import WebSocketHandler
 
 from jupyter_collab_ext.asking import reach_for
 from jupyter_collab_ext.audience import Audience
+from jupyter_collab_ext.flow import slowed
 from jupyter_collab_ext.identity import may_hear, member_of
 from jupyter_collab_ext.service import LOBBY, Refused, Service
 from jupyter_collab_ext.transport import SocketTransport
@@ -33,8 +33,6 @@ from notebook_sync.core.roles import Member, Role
 ACTIVITY_INTERVAL = 10.0
 """Seconds: how often typing counts as activity of the server (it would be culled as idle otherwise)."""
 TEXT_MESSAGE = 1003
-LONGEST_PAUSE = 20.0
-"""Seconds that a socket is not read because its person sends too fast; less than a client's patience."""
 
 
 class RoomHandler(WebSocketHandler, JupyterHandler):
@@ -169,10 +167,7 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
 
     async def _slowed(self, pause: float) -> None:
         """Read on after ``pause`` seconds; a socket that was closed meanwhile ends at once."""
-        waited = min(pause, LONGEST_PAUSE)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(waited):
-                await self._gone.wait()
+        await slowed(pause, self._gone)
         if self._transport is not None:
             self._transport.last_sign = time.monotonic()
 

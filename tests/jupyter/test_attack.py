@@ -28,6 +28,7 @@ from jupyter_collab_ext.links import Links
 from jupyter_collab_ext.simulated import Browser, frames
 from notebook_sync.core.limits import Limits
 from tests.support.access import ROWS
+from tests.support.fake_kernels import Books, QuietConnection
 from tests.support.jupyter_wait import closed, read, until
 from tests.support.people_here import Event
 from tests.support.two_groups import OTHER, OWN, change, logged_in, roster
@@ -472,6 +473,47 @@ async def test_a_flood_of_frames_slows_its_sender_only_and_loses_nothing(
     for socket in (flooder, other):
         socket.close()
         await closed(socket)
+
+
+async def test_a_flood_of_messages_to_a_kernel_is_read_later(
+    browsers: dict[str, Browser], collab: Any, jp_serverapp: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books, passed = Books(jp_serverapp, monkeypatch), []
+    monkeypatch.setattr(
+        QuietConnection, "handle_incoming_message", lambda self, message: passed.append(message)
+    )
+    await books.reset()
+    collab.service.flow = Flow(replace(Limits(), frames_per_second=100.0, frames_at_once=50))
+    browser = browsers["participant-1"]
+    url = browser.socket_url(f"api/kernels/{books.kernel(OWN)}/channels", {})
+    socket = await websocket_connect(HTTPRequest(url, headers=browser.socket_headers()))
+    began = time.monotonic()
+    for number in range(150):
+        await socket.write_message(f"{number}")
+    await until(lambda: len(passed) == 150, "all were passed on")
+    assert time.monotonic() - began > 0.8, "100 messages beyond the 50 at once, at 100 a second"
+    assert passed == [f"{number}" for number in range(150)]
+    socket.close()
+    await closed(socket)
+    books.forget()
+
+
+async def test_kernels_of_a_group_are_bounded(
+    browsers: dict[str, Browser], jp_serverapp: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = Books(jp_serverapp, monkeypatch)
+    mine, theirs = browsers["participant-1"], browsers["participant-4"]
+    notebook = {"path": f"{OWN}/work.ipynb", "type": "notebook", "name": "work.ipynb"}
+    assert (await mine.request("POST", "api/sessions", body=notebook)).status == 201
+    for _ in range(Limits().kernels_per_group - 1):
+        assert (await mine.request("POST", "api/kernels", body={})).status == 201
+    answer = await mine.request("POST", "api/kernels", body={})
+    assert (answer.status, b"shut some down" in answer.body) == (429, True)
+    other = {"path": f"{OWN}/other.ipynb", "type": "notebook", "name": "other.ipynb"}
+    assert (await mine.request("POST", "api/sessions", body=other)).status == 429
+    assert (await mine.request("POST", "api/sessions", body=notebook)).status == 201, "it runs already"
+    assert (await theirs.request("POST", "api/kernels", body={})).status == 201, "nobody else's"
+    books.forget()
 
 
 # --- secrets -----------------------------------------------------------------------------------------

@@ -196,6 +196,8 @@ class Limits:
 
     sockets_per_person: int = 100
     """Open websockets of one person, of all kinds; one more handshake is answered with 429."""
+    kernels_per_group: int = 40
+    """Kernels of one group's at once; one more is answered with 429."""
     frames_per_second: float = 400.0
     """Messages that one person's sockets to documents may send on and on; what comes faster waits."""
     frames_at_once: int = 4_000
