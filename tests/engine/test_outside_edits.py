@@ -318,6 +318,27 @@ async def at_rest_elsewhere(site: Site, node: Node) -> None:
     await wait_until(lambda: runner.room.stored and runner.room.state is DocumentState.LIVE)
 
 
+async def test_what_was_written_when_the_store_went_away_is_what_another_program_went_on_from(
+    site: Site,
+) -> None:
+    """The file was written, and that it is common now could not be recorded. Then another program edits what
+    was written. Merged from the content before, what people had typed would be an edit of both."""
+    async with site.server() as node:
+        tab = await opened(node)
+        site.ledger.refuses_common = True
+        tab.cell("one").insert(0, "<a>\n<b>\n")
+        await wait_until(lambda: "<b>" in str(file_cells(site)))
+        edited = changed(site, lambda cells: cells.update(one="<a>\n<program>\n<b>\nx = 1", two="# Three"))
+        tab.cell("one").insert(4, "<c>\n")
+        site.files.external_write(PATH, edited)
+        await wait_until(lambda: any("just now" in told.message for told in node.told))
+        site.ledger.refuses_common = False
+        cells = dict(await same_everywhere(site, tab))
+        for word in ("<a>", "<b>", "<c>"):
+            assert cells["one"].count(word) == 1
+        assert cells["two"] == "# Three"
+
+
 async def test_a_server_that_lacks_a_part_of_the_log_does_not_write_an_older_file(site: Site) -> None:
     site.limits = replace(QUICK, sweep_interval=3600.0)
     async with site.server() as deaf, site.server() as other:

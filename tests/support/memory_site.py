@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,7 @@ from notebook_sync.adapters.memory_store import MemoryStore
 from notebook_sync.adapters.memory_versions import MemoryVersionStore
 from notebook_sync.adapters.notebook_codec import InlineCodec
 from notebook_sync.app import NotebookSync, SyncSettings, Told
+from notebook_sync.core.errors import StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey
 from notebook_sync.core.limits import Limits
 from notebook_sync.engine.assembly import Chance, Ports, assemble
@@ -261,7 +262,17 @@ class Folder(MemoryFiles):
 
 
 class Ledger(MemoryFileLedger):
-    """A ledger that loses parts of its records."""
+    """A ledger that loses parts of its records, or goes away when a common content is to be recorded."""
+
+    refuses_common = False
+
+    async def common(
+        self, document: DocumentId, folder: str, digest: str, base: bytes, seen: Sequence[str] | None = None
+    ) -> None:
+        """See ``ports.FileLedger``."""
+        if self.refuses_common:
+            raise StoreUnavailable("just now")
+        await super().common(document, folder, digest, base, seen)
 
     def lose_bases(self) -> None:
         """No last common content is known any more; the cells ever seen are."""

@@ -144,6 +144,8 @@ class Checkpointer:
         record = await saver.ledger.record(self.document, saver.folder)
         if not isinstance(lease, LeaseGranted):
             return self._elsewhere(checkpoint, rendered, content, record)
+        if await self._outside.settle_owed(record):
+            record = await saver.ledger.record(self.document, saver.folder)
         if await self._outside.settle(rendered, record):
             record = await saver.ledger.record(self.document, saver.folder)
         if (event := await self._outside.take_late(checkpoint, rendered, record)) is not None:

@@ -94,6 +94,14 @@ class _Taken:
     cells: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """Content that is common and perhaps not recorded as that; ``before``: the digest recorded then."""
+
+    content: _Taken
+    before: str | None
+
+
 @dataclass(slots=True)
 class OutsideEdits:
     """Those of one document, on this node."""
@@ -101,6 +109,7 @@ class OutsideEdits:
     saver: Saver
     subject: Subject
     _taken: _Taken | None = None
+    _owed: _Owed | None = None
     _torn: _Torn | None = None
     _late: deque[LateWrite] = field(default_factory=deque)
     _bases: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
@@ -227,7 +236,22 @@ class OutsideEdits:
         """Document and file agree on this content, whose cells have these ids."""
         seen = remembered(record.seen, cells, self.saver.limits)
         self._remember(digest, slim)
+        self._owed = _Owed(_Taken(digest, slim, cells), record.digest)
         await self.saver.ledger.common(self.subject.document, self.saver.folder, digest, slim, seen)
+        self._owed = None
+
+    async def settle_owed(self, record: FileRecord) -> bool:
+        """Record what document and file agreed on when the store went away just then: from the base before,
+        what another program made of that content would seem to be made of an older one. True if the record
+        has changed."""
+        owed = self._owed
+        if owed is None:
+            return False
+        if record.digest != owed.before:  # recorded after all, or another node has agreed on more
+            self._owed = None
+            return False
+        await self.common(owed.content.digest, owed.content.slim, owed.content.cells, record)
+        return True
 
     def _remember(self, digest: str, slim: bytes) -> None:
         self._bases[digest] = slim

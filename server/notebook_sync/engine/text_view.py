@@ -77,9 +77,11 @@ class TextView:
         stored: until then the file's part of them would look like something that the text took out."""
         saver, document = self._saver, self._subject.document
         record = await saver.ledger.record(document, saver.folder)
+        if await self._outside.settle_owed(record):
+            record = await saver.ledger.record(document, saver.folder)
         if self._given is not None:
-            await self._outside.common(self._given.digest, self._given.slim, (), record)
-            self._given = None
+            given, self._given = self._given, None  # common, also if that can't be recorded just now
+            await self._outside.common(given.digest, given.slim, (), record)
             record = await saver.ledger.record(document, saver.folder)
         return record
 
