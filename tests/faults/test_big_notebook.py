@@ -21,8 +21,8 @@ OTHERS_RATIO = 4.0
 """How much later people may see each other's keys meanwhile: hardly, with a core for the other work."""
 
 ONE_TAB_STARTS = 250.0
-"""Milliseconds for which a tab that starts and reads all of it may keep a small machine's cores busy, and with
-them those who only look on. On the server's loop the work would take several times as long."""
+"""Milliseconds for which a tab that starts and reads all of it may keep a small machine's cores busy. On
+the server's loop the work would take several times as long."""
 
 
 @pytest.mark.over((1, EMBEDDED), (1, VALKEY))
