@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -30,7 +31,7 @@ from tests.support.tabs import Tab
 from tests.support.waiting import wait_until
 
 KEY = DocumentKey(NOTEBOOK, "work.ipynb")
-LIMITS = Limits(save_delay=0.1, save_ceiling=0.5, cleanup_delay=0.2)
+LIMITS = Limits(save_delay=0.1, save_ceiling=0.5)
 ANNA = Member(UserId("anna"), Role.PARTICIPANT, {"name": "anna", "display_name": "Anna"})
 
 
@@ -197,7 +198,7 @@ async def test_a_version_that_is_no_more_is_said_so(folder: Path) -> None:
 
 
 async def test_a_closed_document_is_opened_for_a_restore(folder: Path) -> None:
-    async with running(folder) as sync:
+    async with running(folder, limits=dataclasses.replace(LIMITS, cleanup_delay=0.2)) as sync:
         (tab,) = await joined(sync)
         version = await first_version(sync)
         tab.type(" + 1")
@@ -206,6 +207,27 @@ async def test_a_closed_document_is_opened_for_a_restore(folder: Path) -> None:
         await wait_until(lambda: not sync.rooms())
         assert await first_version(sync) == version
         restored(await sync.versions.restore(KEY, version.id, ANNA))
+        await wait_until(lambda: sources_on_disk(folder)[0] == "a = 1")
+
+
+async def test_a_document_that_closes_during_a_restore_is_opened_again(folder: Path) -> None:
+    async with running(folder, limits=dataclasses.replace(LIMITS, cleanup_delay=2.0)) as sync:
+        (tab,) = await joined(sync)
+        version = await first_version(sync)
+        tab.type(" + 1")
+        await wait_until(lambda: sources_on_disk(folder)[0] == "a = 1 + 1")
+        tab.leave()
+        edit, calls = sync.versions._edit, list[object]()
+
+        async def slow(*arguments: Any) -> Restored | NotRestored:
+            calls.append(arguments)
+            if len(calls) == 1:
+                await wait_until(lambda: not sync.rooms())
+            return await edit(*arguments)
+
+        sync.versions._edit = slow  # type: ignore[method-assign]  # a slow machine
+        restored(await sync.versions.restore(KEY, version.id, ANNA))
+        assert len(calls) == 2
         await wait_until(lambda: sources_on_disk(folder)[0] == "a = 1")
 
 

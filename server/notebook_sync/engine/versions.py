@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 PURPOSE = "restore"
 """Of the lease: two servers that bring the same text back at the same moment would bring it twice."""
 POLL = 0.02
+OPEN_TRIES = 3
+"""How often a document is opened for a restore: with nobody in it, it may close before it is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,27 +224,34 @@ class Versions:
     async def _bring(
         self, runner: RoomRunner, data: bytes, base: bytes | None, reason: str, by: Member, note: str
     ) -> Restored | NotRestored:
-        async with self._alone(runner) as sentence:
-            if sentence is not None:
-                return NotRestored(sentence)
-            return await self._edit(runner, data, base, reason, _name(by), note)
+        outcome: Restored | NotRestored = CLOSED_MEANWHILE
+        for _ in range(OPEN_TRIES):
+            async with self._alone(runner) as refusal:
+                outcome = refusal or await self._edit(runner, data, base, reason, _name(by), note)
+            if outcome is not CLOSED_MEANWHILE:
+                break
+            runner = await self.open(runner.key)  # nobody was in it, so it closed
+        return outcome
 
     @asynccontextmanager
-    async def _alone(self, runner: RoomRunner) -> AsyncIterator[str | None]:
-        """The right to bring text into the document; gives the reason if it can't be had.
+    async def _alone(self, runner: RoomRunner) -> AsyncIterator[NotRestored | None]:
+        """The right to bring text into the document; gives the refusal if it can't be had.
 
         Kept until the store has the edits, so that a server which gets it next has them as well.
         """
         leases, node = self._workshop.saver.leases, self._workshop.node
         async with self._locks.setdefault(runner, asyncio.Lock()):
+            if runner.closed.done():
+                yield CLOSED_MEANWHILE
+                return
             if runner.room.state is not DocumentState.LIVE:
                 raise StoreUnavailable("nothing was changed; it can be done when the store is back")
             if self._aftercare.full:
-                yield "too much was restored in the last seconds; look at the result first"
+                yield NotRestored("too much was restored in the last seconds; look at the result first")
                 return
             lease = await leases.acquire(runner.document, PURPOSE, node, self._limits.lease_ttl)
             if not isinstance(lease, LeaseGranted):
-                yield "somebody else is restoring this document right now; look at the result first"
+                yield NotRestored("somebody else restores this document right now; look at the result first")
                 return
             try:
                 if not await self._caught_up(runner):
