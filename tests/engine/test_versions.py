@@ -225,7 +225,7 @@ async def test_a_document_that_closes_during_a_restore_is_opened_again(folder: P
                 await wait_until(lambda: not sync.rooms())
             return await edit(*arguments)
 
-        sync.versions._edit = slow  # type: ignore[method-assign]  # a slow machine
+        sync.versions._edit = slow  # type: ignore[assignment, method-assign]  # a slow machine
         restored(await sync.versions.restore(KEY, version.id, ANNA))
         assert len(calls) == 2
         await wait_until(lambda: sources_on_disk(folder)[0] == "a = 1")
