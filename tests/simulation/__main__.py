@@ -10,7 +10,6 @@ import argparse
 import collections
 import json
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Iterable
@@ -18,32 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-BLOCK = 100
-
-
-def be_nice() -> None:
-    """Whoever uses the machine otherwise goes first."""
-    os.nice(10)
-
-
-def block(first: int) -> dict[str, Any]:
-    """Play ``BLOCK`` seeds from ``first`` on; what happened, in numbers, and which seeds failed."""
-    from tests.simulation.oracle import Violation
-    from tests.simulation.story import story, world_of
-
-    numbers: collections.Counter[str] = collections.Counter()
-    failed: dict[int, str] = {}
-    for seed in range(first, first + BLOCK):
-        world = world_of(seed)
-        try:
-            world.run(story)
-        except Violation as violation:
-            failed[seed] = f"{violation} {violation.__cause__ or ''}"[:2000]
-        numbers.update(trouble=len(world.troubles), tokens=len(world.oracle.tokens))
-        numbers.update(f"trouble {name}" for name in world.troubles)
-        numbers[f"worlds with {len(world.servers)} servers"] += 1
-        numbers["virtual seconds"] += int(world.loop.time())
-    return {"first": first, "numbers": numbers, "failed": failed}
+from tests.simulation.block import BLOCK, be_nice, block
 
 
 def blocks_done(path: Path) -> list[dict[str, Any]]:
