@@ -112,6 +112,33 @@ async def test_each_seed_is_a_history_of_its_own(codec: DocumentCodec) -> None:
     assert len({fresh_client_id() for _ in range(100)}) == 100
 
 
+WITHOUT_IDS = {**EVERYTHING, "cells": [{k: v for k, v in c.items() if k != "id"} for c in EVERYTHING["cells"]]}
+
+
+@pytest.mark.parametrize("content", [EVERYTHING, WITHOUT_IDS, {**EVERYTHING, "cells": []}])
+async def test_the_same_file_in_the_same_lineage_is_the_same_history(
+    codec: DocumentCodec, content: dict[str, Any]
+) -> None:
+    data = file_of(content)
+    once, twice = [await codec.seed(NOTEBOOK, data, trusted=True, lineage="a" * 32) for _ in range(2)]
+    both = live(once)
+    before = both.get_state()
+    both.apply_update(twice)
+    assert both.get_state() == before
+    assert (await codec.render(NOTEBOOK, both.get_update())).data == (await codec.render(NOTEBOOK, twice)).data
+
+
+async def test_another_file_lineage_or_trust_is_another_history(codec: DocumentCodec) -> None:
+    data = file_of(EVERYTHING)
+    seeds = [
+        await codec.seed(NOTEBOOK, data, trusted=True, lineage="a" * 32),
+        await codec.seed(NOTEBOOK, data + b" ", trusted=True, lineage="a" * 32),
+        await codec.seed(NOTEBOOK, data, trusted=True, lineage="b" * 32),
+        await codec.seed(NOTEBOOK, data, trusted=False, lineage="a" * 32),
+    ]
+    assert len({client for seed in seeds for client in decode_state_vector(live(seed).get_state())}) == 4
+
+
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_marks_code_cells_trusted_or_not_and_writes_no_mark(
     codec: DocumentCodec, trusted: bool

@@ -32,21 +32,35 @@ T = TypeVar("T")
 UNCHANGED = Size(2**31, 2**31)
 """Of what is not smaller than before."""
 
+_FIRST_CELL: Json = {
+    "id": None,
+    "cell_type": "code",
+    "execution_count": None,
+    "metadata": {"trusted": True},
+    "outputs": [],
+    "source": "",
+}
+"""What a notebook without cells gets to type in: nobody else's output is in it."""
+SEED_FORM = 1
+"""Another number for each change of the operations that a file becomes."""
 _ANY_CELL, _ANY_TEXT = b"\x01\x05cells", b"\x01\x06source"
 """How an update names the root that the first item ever put into it belongs to, deleted or not."""
 
 
 def seed(kind: DocumentKind, data: bytes, trusted: bool, lineage: str = "") -> bytes:
-    """A v1 update that holds the file content ``data``, by a fresh random client id (rule 14). The mark of
-    the ``lineage`` comes last, so that whoever has it has all of the seed (rule 10).
+    """A v1 update that holds the file content ``data``. The mark of the ``lineage`` comes last, so that
+    whoever has it has all of the seed (rule 10).
 
+    The same content in the same lineage gives the same operations, so that two servers that both seed it
+    have one history and not two (docs/adr/0015); without a lineage the client id is random (rule 14).
     An empty notebook file becomes a new notebook; a notebook without cells gets one to type in.
     ``trusted`` marks the code cells as the contents manager does. Raises ``UnreadableDocument``.
     """
-    doc: Doc[Any] = Doc(client_id=fresh_client_id())
+    name = _seed_name(kind, data, trusted, lineage)
+    doc: Doc[Any] = Doc(client_id=int.from_bytes(name[:4], "big") or 1)
     if is_notebook(kind):
         notebook = notebook_form.new_notebook() if not data.strip() else notebook_form.read_notebook(data)
-        _seed_notebook(doc, notebook, trusted)
+        _seed_notebook(doc, notebook, trusted, name)
     elif (cls := ydoc_form.class_of(kind)) is not None:
         ydoc_form.set_whole(cls(doc), kind, data)
     else:
@@ -54,6 +68,14 @@ def seed(kind: DocumentKind, data: bytes, trusted: bool, lineage: str = "") -> b
         source += ydoc_form.read_text(kind, data)
     doc.get(STATE, type=Map)[SEED_MARK] = lineage
     return doc.get_update()
+
+
+def _seed_name(kind: DocumentKind, data: bytes, trusted: bool, lineage: str) -> bytes:
+    """32 bytes that tell this seed from all that are not the same to the last operation."""
+    if not lineage:
+        return secrets.token_bytes(32)
+    described = f"{SEED_FORM}\n{lineage}\n{kind}\n{trusted}\n"
+    return hashlib.sha256(described.encode() + data).digest()
 
 
 def render(kind: DocumentKind, state: bytes) -> Rendered:
@@ -281,23 +303,24 @@ def read_document(doc: Doc[Any]) -> tuple[Json, list[int], bool]:
     return notebook, places, notebook_form.all_trusted(raw_cells)
 
 
-def _seed_notebook(doc: Doc[Any], notebook: Json, trusted: bool) -> None:
+def _seed_notebook(doc: Doc[Any], notebook: Json, trusted: bool, name: bytes) -> None:
     from jupyter_ydoc.ynotebook import YNotebook
 
     taken = {cell["id"] for cell in notebook["cells"]}
     cells = []
-    for cell in notebook["cells"]:
-        marked = {**cell, "id": cell["id"] or fresh_cell_id(taken)}
-        if cell["cell_type"] == "code":
+    for number, cell in enumerate(notebook["cells"] or [_FIRST_CELL]):
+        marked = {**cell, "id": cell["id"] or _named_cell(name, number, taken)}
+        if cell["cell_type"] == "code" and cell is not _FIRST_CELL:
             marked["metadata"] = {**cell["metadata"], "trusted": trusted}
         cells.append(marked)
     YNotebook(doc).set({**notebook, "cells": cells})
 
 
-def fresh_cell_id(taken: set[Any]) -> str:
-    """A random cell id, 8 hex digits, added to ``taken``."""
+def _named_cell(name: bytes, number: int, taken: set[Any]) -> str:
+    """A cell id, 8 hex digits, added to ``taken``: the same for the same seed."""
     while True:
-        cell_id = secrets.token_hex(4)
+        name = hashlib.sha256(name + number.to_bytes(4, "big")).digest()
+        cell_id = name[:4].hex()
         if cell_id not in taken:
             taken.add(cell_id)
             return cell_id
