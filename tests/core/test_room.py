@@ -507,6 +507,23 @@ def test_what_came_from_the_file_is_in_the_store_before_the_file_is_written_over
     assert messages_to(effects, ANNA) == [wire.SyncUpdate(text_update("from outside"))]
 
 
+def test_whoever_was_slow_when_an_edit_of_the_server_was_held_back_gets_it_with_the_rest() -> None:
+    """It was in the replica, so it looked as if it had been sent."""
+    world = saved_room()
+    world.join(BEN)
+    world.tell(ev.FileMerged(text_update("from outside")))  # not stored yet, so shown to nobody
+    had = world.room.shown_state_vector()
+    world.tell(ev.Overflowed(BEN))
+    world.stored()
+    effects = world.tell(ev.Drained(BEN, had))
+    doc: Doc[Any] = Doc()
+    doc.apply_update(seed_update())
+    for message in messages_to(effects, BEN):
+        if isinstance(message, wire.SyncStep2):
+            doc.apply_update(message.update)
+    assert str(doc.get("t", type=Text)) == "from outside"
+
+
 def test_a_merge_that_takes_a_cell_away_is_done_again_if_somebody_typed_into_it_since() -> None:
     world = saved_room()
     merge = text_update("from outside")

@@ -36,8 +36,9 @@ from notebook_sync.core.lifecycle import DocumentState, Lifecycle
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.people import People
 from notebook_sync.core.replica import Replica
+from notebook_sync.core.state_vector import decode_state_vector, encode_state_vector
 from notebook_sync.core.tail import Tail
-from notebook_sync.core.update import UpdateSummary
+from notebook_sync.core.update import UpdateSummary, decode
 from notebook_sync.core.update_log import UpdateLog
 
 EMPTY_UPDATE = b"\x00\x00"
@@ -129,6 +130,16 @@ class Document:
         """Made in this replica already: log it, and show it once it is stored (rule 14)."""
         self.content.made_here(update)
         self._held_back.append((self._submit(update), update))
+
+    def shown_state_vector(self) -> bytes:
+        """What people here can have been sent: all but this server's own edits that are not stored yet."""
+        if not self._held_back:
+            return self.replica.state_vector()
+        clocks = decode_state_vector(self.replica.state_vector())
+        for _, update in self._held_back:
+            for client, spans in decode(update, self._limits).structs.items():
+                clocks[client] = min(clocks.get(client, 0), spans[0][0])
+        return encode_state_vector(clocks)
 
     def write_state(self, values: dict[str, object]) -> None:
         """Set keys of the document's ``state`` map, as an edit of the server."""

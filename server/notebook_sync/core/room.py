@@ -105,6 +105,10 @@ class Room:
         """The document's history; None until it is loaded."""
         return self._document.log.lineage
 
+    def shown_state_vector(self) -> bytes:
+        """What people here can have been sent; see ``Document.shown_state_vector``."""
+        return self._document.shown_state_vector()
+
     @property
     def replica(self) -> Replica:
         """This node's copy."""

@@ -193,8 +193,8 @@ class RoomRunner:
         return len(theirs)
 
     def state_vector(self) -> bytes:
-        """What the replica has."""
-        return self._room.replica.state_vector()
+        """What people here can have been sent."""
+        return self._room.shown_state_vector()
 
     async def opened(self) -> None:
         """Wait until the document is there. Raises ``RoomError`` with the reason if it can't be opened."""
