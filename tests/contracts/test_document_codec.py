@@ -112,7 +112,10 @@ async def test_each_seed_is_a_history_of_its_own(codec: DocumentCodec) -> None:
     assert len({fresh_client_id() for _ in range(100)}) == 100
 
 
-WITHOUT_IDS = {**EVERYTHING, "cells": [{k: v for k, v in c.items() if k != "id"} for c in EVERYTHING["cells"]]}
+WITHOUT_IDS = {
+    **EVERYTHING,
+    "cells": [{k: v for k, v in c.items() if k != "id"} for c in EVERYTHING["cells"]],
+}
 
 
 @pytest.mark.parametrize("content", [EVERYTHING, WITHOUT_IDS, {**EVERYTHING, "cells": []}])
@@ -125,7 +128,9 @@ async def test_the_same_file_in_the_same_lineage_is_the_same_history(
     before = both.get_state()
     both.apply_update(twice)
     assert both.get_state() == before
-    assert (await codec.render(NOTEBOOK, both.get_update())).data == (await codec.render(NOTEBOOK, twice)).data
+    assert (await codec.render(NOTEBOOK, both.get_update())).data == (
+        await codec.render(NOTEBOOK, twice)
+    ).data
 
 
 async def test_another_file_lineage_or_trust_is_another_history(codec: DocumentCodec) -> None:
