@@ -26,7 +26,6 @@ from notebook_sync.ports import (
     Loaded,
     LocalCopies,
     LocalCopy,
-    LocalHead,
     LogEntry,
     UpdateStore,
 )
@@ -107,7 +106,8 @@ class Loader:
                 return loaded
         lineage = await self.store.reserve(document, Lineage(self.new_id()))
         state = await self.codec.seed(key.kind, content.data, trusted=content.trusted, lineage=lineage)
-        await self._keep(LocalHead(document, lineage, key, cursor=None), state)
+        # Not kept on this disk before the store has taken it: another server may found the same lineage at
+        # the same moment, and two first contents under one lineage would be merged.
         loaded = await self._seed(document, lineage, state, again=False)
         if loaded is None:
             raise StoreUnavailable(f"the store lost {key.path} while it was being founded")
@@ -146,14 +146,6 @@ class Loader:
             log.error("%s", sentence)
         return copy
 
-    async def _keep(self, head: LocalHead, state: bytes) -> None:
-        """Before anything of a new lineage is served (rule 8). A disk that refuses does not keep people
-        from their document: they are told what their edits' level is."""
-        try:
-            await self.copies.keep(head, state, 0)
-        except LocalDiskFailed as error:
-            log.error("%s can't be kept on this disk: %s", head.key, error)
-
     # --- without the store --------------------------------------------------------------------
 
     async def open_locally(self, key: DocumentKey) -> tuple[DocumentId, ev.OpenedLocally] | None:
@@ -175,7 +167,11 @@ class Loader:
         state = await self.codec.seed(key.kind, content.data, trusted=content.trusted, lineage=head.lineage)
         base = await self.codec.slim(key.kind, content.data)
         await self.bases.common(head.document, self.folder, content.digest, base)
-        await self._keep(head, state)
+        try:
+            await self.copies.keep(head, state, 0)
+        except LocalDiskFailed as error:
+            # People get to their document all the same, and are told what their edits' level is.
+            log.error("%s can't be kept on this disk: %s", head.key, error)
         return head.document, ev.OpenedLocally(head.lineage, (state,), head.provisional)
 
     # --- again --------------------------------------------------------------------------------
