@@ -153,6 +153,11 @@ class Person:
         await self.go_to_end(index)
         await self.page.keyboard.type(text)
 
+    async def type_slowly(self, index: int, text: str) -> None:
+        """Go to the end of a cell and type as somebody who thinks: a key each tenth of a second."""
+        await self.go_to_end(index)
+        await self.page.keyboard.type(text, delay=100)
+
     async def run(self, index: int) -> None:
         """Run a cell and stay on it, by the keyboard."""
         await self.cell(index).locator(".cm-content").click()
