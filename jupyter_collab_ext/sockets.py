@@ -22,6 +22,8 @@ MOVED = 4409
 """Close code: the person belongs to another group now."""
 HANDSHAKE = 60.0
 """Seconds: no handshake takes longer."""
+REMEMBERED = 1_000
+"""Users whose sockets are kept in mind before those without any are forgotten."""
 LOOK_AGAIN = 0.05
 TOO_MANY = "too many connections at once: close some pages"
 
@@ -31,6 +33,7 @@ class Sockets:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._remembered = REMEMBERED
         self._open: defaultdict[str, weakref.WeakSet[Any]] = defaultdict(weakref.WeakSet)
 
     def admit(self, person: str, handler: Any) -> None:
@@ -42,6 +45,10 @@ class Sockets:
             log.warning("%s has %d sockets open and gets no more", person, len(mine))
             raise web.HTTPError(429, TOO_MANY, reason="Too Many Requests")
         mine.add(handler)
+        if len(self._open) > self._remembered:
+            # Each call with the server's token is a user of its own.
+            self._open = defaultdict(weakref.WeakSet, {p: s for p, s in self._open.items() if _any_open(s)})
+            self._remembered = max(REMEMBERED, 2 * len(self._open))
 
     def count(self, person: str) -> int:
         """How many of a person's websockets are open or opening."""
@@ -60,6 +67,10 @@ class Sockets:
             elif not _gone(handler):
                 _close_when_open(handler, code, reason, HANDSHAKE / LOOK_AGAIN)
         return ended
+
+
+def _any_open(handlers: weakref.WeakSet[Any]) -> bool:
+    return any(not _gone(handler) for handler in handlers)
 
 
 def _gone(handler: Any) -> bool:
