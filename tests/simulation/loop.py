@@ -138,7 +138,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     # --- callbacks ----------------------------------------------------------------------------
 
-    def call_soon(  # type: ignore[override]
+    def call_soon(  # type: ignore[override]  # typeshed has generic arguments here
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         handle = _Ready(callback, args, self, context)
@@ -146,7 +146,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._soon.append(handle)
         return handle
 
-    def call_at(  # type: ignore[override]
+    def call_at(  # type: ignore[override]  # typeshed has generic arguments here
         self,
         when: float,
         callback: Callable[..., object],
@@ -159,7 +159,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._later, (when, self._rng.random(), timer))
         return timer
 
-    def call_later(  # type: ignore[override]
+    def call_later(  # type: ignore[override]  # typeshed has generic arguments here
         self,
         delay: float,
         callback: Callable[..., object],
@@ -168,7 +168,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     ) -> asyncio.TimerHandle:
         return self.call_at(self._now + delay, callback, *args, context=context)
 
-    def run_in_executor(  # type: ignore[override]
+    def run_in_executor(  # type: ignore[override]  # typeshed has generic arguments here
         self, executor: object, func: Callable[..., Any], *args: Any
     ) -> asyncio.Future[Any]:
         """A thread's work: done at once when its turn comes, a little later."""

@@ -127,7 +127,7 @@ def test_a_dead_process_does_nothing_any_more() -> None:
         process.dies_after = 6
         await passing(20.0)
         assert deaths == [seen[-1]] or deaths == [seen[-1] + 1.0]
-        tasks.pop()._log_destroy_pending = False  # type: ignore[attr-defined]
+        tasks.pop()._log_destroy_pending = False  # type: ignore[attr-defined]  # not public
         return seen
 
     seen = run(main())

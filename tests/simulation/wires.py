@@ -178,7 +178,7 @@ class NodeChannel(MemoryNodeChannel):
     def restored(self) -> None:
         """The connection is back: whatever was said meanwhile was missed."""
         for listener in list(self._listeners.values()):
-            self._later(lambda heard=listener: heard(ChannelRestored()))  # type: ignore[misc]
+            self._later(lambda heard=listener: heard(ChannelRestored()))  # type: ignore[misc]  # a default binds it
 
     def gone(self) -> None:
         """The node is dead: the store drops its subscriptions."""
