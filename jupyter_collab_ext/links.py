@@ -15,7 +15,6 @@ import hmac
 from pathlib import Path
 
 from jupyter_collab_ext.people import Person, Roster
-from notebook_sync.app import secret_file
 from notebook_sync.core.errors import ConfigError
 
 JOIN = "join"
@@ -39,7 +38,7 @@ class Links:
     def __init__(self, state_dir: Path) -> None:
         path = state_dir / SECRET
         try:
-            self._secret = secret_file(path)
+            self._secret = _secret(path)
         except OSError as error:
             raise ConfigError(
                 f"{path} can't be used ({error.strerror}): check its and its folder's rights"
@@ -73,3 +72,13 @@ class Links:
         if self._known is None or self._known[0] is not roster:
             self._known = roster, {self.key(person, roster): person.id for person in roster.people.values()}
         return self._known[1]
+
+
+def _secret(path: Path) -> bytes:
+    """What is in the file, which is made when it is not there."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        from notebook_sync.app import secret_file  # all of the engine: commands are quick without it
+
+        return secret_file(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jupyter_collab_ext import cli
+from jupyter_collab_ext.cli import start
 from jupyter_collab_ext.cli.prepare import Event
 from jupyter_collab_ext.links_file import write_links
 from jupyter_collab_ext.people import Roster
@@ -46,8 +46,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         save(roster, event.state_dir)
         write_links(roster, event.state_dir)
 
-    # The package names the command as its module.
-    monkeypatch.setattr(sys.modules["jupyter_collab_ext.cli.start"], "run", served)
+    monkeypatch.setattr(start, "run", served)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

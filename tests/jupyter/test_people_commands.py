@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -261,3 +264,38 @@ def test_links_before_the_first_start(desk: Desk) -> None:
     save(replace(desk.roster, base=""), desk.state)
     with pytest.raises(ConfigError, match="start it once"):
         desk("links")
+
+
+# --- quick ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["links", "add", "move", "relink", "revoke", "init"])
+def test_nobody_waits_for_what_a_server_needs(command: str) -> None:
+    """Who must be sent away is sent away now."""
+    code = (
+        "import sys; from jupyter_collab_ext.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'jupyter_server', 'pycrdt', 'redis'}))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code, command, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert f"jupyter collab {command}" in shown
+    assert shown.splitlines()[-1] == "[]"
+
+
+def test_all_commands_are_listed() -> None:
+    shown = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(cli.app, ["--help"]).output
+    assert re.findall(r"^│ (\w+) ", shown, re.MULTILINE) == list(cli.COMMANDS)
+
+
+def test_a_command_that_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["jupyter-collab", "revok"])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert "revok" in capsys.readouterr().err
