@@ -35,13 +35,13 @@ OTHERS_RATIO = 3.0
 
 
 @pytest.mark.over((1, EMBEDDED), (2, VALKEY), (2, REDIS))
-async def test_a_tab_sleeps_and_comes_back(case: Case, place: Site, frozen: float) -> None:
+async def test_a_tab_sleeps_and_comes_back(case: Case, place: Site, silence: float) -> None:
     async with on_trial(case, place) as trial, _tab(trial) as tab:
 
         async def fault() -> None:
             await wait_until(lambda: len(tab.words()) >= 2, 60, "the tab writes")
             tab.freeze()
-            await lasting(frozen)
+            await lasting(silence)
             tab.thaw()
             before = len(tab.words())
             await wait_until(lambda: len(tab.words()) > before + 1, 60, "the tab writes on")

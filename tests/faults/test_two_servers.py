@@ -87,13 +87,13 @@ async def test_one_server_dies_and_its_people_go_on_at_the_other(case: Case, pla
 
 
 @pytest.mark.over((2, REDIS), (2, VALKEY))
-async def test_one_server_is_cut_off_from_the_store(case: Case, place: Site, frozen: float) -> None:
+async def test_one_server_is_cut_off_from_the_store(case: Case, place: Site, silence: float) -> None:
     """Both go on typing; nobody's work replaces anybody's."""
     async with on_trial(case, place) as trial:
 
         async def fault() -> None:
             place.lines[0].away()
-            await lasting(frozen)
+            await lasting(silence)
             place.lines[0].clear()
 
         await trial.survives(fault)

@@ -145,7 +145,7 @@ class Trial:
 
     # --- the judgement ------------------------------------------------------------------------
 
-    async def survives(self, fault: Act, *, before: int = 12, after: int = 6) -> Outcome:
+    async def survives(self, fault: Act, *, before: int = 10, after: int = 4) -> Outcome:
         """Let people write, let ``fault`` happen while they do, and judge all copies as soon as it is
         over; then let them write on, and judge again. Raises AssertionError unless all is right."""
         async with self.typing():
