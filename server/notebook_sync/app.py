@@ -49,9 +49,9 @@ from notebook_sync.engine.lobby_runner import LobbyRunner
 from notebook_sync.engine.naming import Naming
 from notebook_sync.engine.outside_edits import accompanied
 from notebook_sync.engine.registry import Registry
-from notebook_sync.engine.runner import Told
 from notebook_sync.engine.supervisor import Supervisor, forever
 from notebook_sync.engine.versions import NotRestored, Restored, Versions
+from notebook_sync.engine.workshop import Told
 from notebook_sync.ports import FileStore, Metrics
 
 __all__ = [

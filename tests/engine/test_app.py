@@ -18,7 +18,7 @@ from notebook_sync.adapters.local_files import LocalFiles
 from notebook_sync.app import NotebookSync, SyncSettings
 from notebook_sync.core.ids import NOTEBOOK, DocumentKey
 from notebook_sync.core.limits import Limits
-from notebook_sync.engine.runner import Told
+from notebook_sync.engine.workshop import Told
 from tests.support.tabs import Tab
 from tests.support.waiting import wait_until
 

@@ -17,8 +17,8 @@ from notebook_sync.engine.outlived import Outlived
 from notebook_sync.engine.outside_edits import Saver, accompanied
 from notebook_sync.engine.recovery import Recovery
 from notebook_sync.engine.registry import Registry
-from notebook_sync.engine.runner import Told, Workshop
 from notebook_sync.engine.supervisor import Supervisor
+from notebook_sync.engine.workshop import Told, Workshop
 from notebook_sync.ports import (
     Channel,
     DocumentCodec,

@@ -17,7 +17,8 @@ from notebook_sync.core.errors import CollabError, FileUnavailable
 from notebook_sync.core.ids import DocumentKey
 from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.engine.registry import Registry
-from notebook_sync.engine.runner import RoomRunner, Told, Workshop
+from notebook_sync.engine.runner import RoomRunner
+from notebook_sync.engine.workshop import Told, Workshop
 from notebook_sync.ports import FileStamp
 
 log = logging.getLogger(__name__)

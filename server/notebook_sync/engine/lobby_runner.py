@@ -13,7 +13,7 @@ from notebook_sync.core.ids import ConnectionId, DocumentId, UserId
 from notebook_sync.core.lobby import EMPTY_STATE_VECTOR, Lobby, LobbyEvent
 from notebook_sync.core.roles import Member
 from notebook_sync.engine.connection import Connection, Transport
-from notebook_sync.engine.runner import Workshop
+from notebook_sync.engine.workshop import Workshop
 from notebook_sync.ports import AwarenessPublished, ChannelEvent
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from notebook_sync.core.errors import CollabError, RoomError
 from notebook_sync.core.ids import DocumentKind, Generation
 from notebook_sync.core.replica import merge
 from notebook_sync.core.typed_text import not_found
-from notebook_sync.engine.runner import RoomRunner, Told, Workshop
+from notebook_sync.engine.runner import RoomRunner
+from notebook_sync.engine.workshop import Told, Workshop
 from notebook_sync.ports import Cursor, LogEntry, Trimmed, Version, VersionStore
 
 log = logging.getLogger(__name__)

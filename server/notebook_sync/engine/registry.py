@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from notebook_sync.core import events as ev
 from notebook_sync.core.ids import DocumentKey, UserId
 from notebook_sync.core.lifecycle import DocumentState
-from notebook_sync.engine.runner import CLOSE_MISSING, RoomRunner, Told, Workshop
+from notebook_sync.engine.runner import RoomRunner
+from notebook_sync.engine.workshop import CLOSE_MISSING, Told, Workshop
 from notebook_sync.ports import LateWrite
 
 CLOSE_GOING_AWAY = 1001

@@ -9,105 +9,34 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
 from notebook_sync.core import effects as ef
 from notebook_sync.core import events as ev
-from notebook_sync.core import wire
 from notebook_sync.core.errors import (
-    CollabError,
-    ConfigError,
-    DocumentEnded,
-    FileIsDirectory,
-    FileMissing,
-    FileOutsideRoot,
-    LocalDiskFailed,
-    ProtocolError,
     RoomError,
-    StoreUnavailable,
-    UnreadableDocument,
 )
-from notebook_sync.core.ids import ConnectionId, DocumentId, DocumentKey, Lineage, NodeId, UserId
+from notebook_sync.core.ids import ConnectionId, DocumentId, DocumentKey, Lineage, UserId
 from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Member
 from notebook_sync.core.room import Room, RoomConfig
-from notebook_sync.engine.backoff import backoff
-from notebook_sync.engine.checkpointer import Checkpointer, Saver
+from notebook_sync.engine.checkpointer import Checkpointer
 from notebook_sync.engine.connection import Connection, Transport
 from notebook_sync.engine.journalist import Journalist
-from notebook_sync.engine.loader import Loader, Seeds, arrived
-from notebook_sync.engine.naming import Naming
-from notebook_sync.engine.outlived import Outlived
-from notebook_sync.engine.supervisor import Supervisor
+from notebook_sync.engine.log_work import LogWork
+from notebook_sync.engine.opening import Opening
+from notebook_sync.engine.workshop import CLOSE_OTHER, Told, Workshop, close_code
 from notebook_sync.ports import (
-    Appended,
-    AwarenessPublished,
-    Batch,
-    Channel,
-    ChannelEvent,
-    ChannelRestored,
-    Compacted,
-    Cursor,
-    EntryPublished,
     LateWrite,
-    LocalCopies,
-    Metrics,
-    Trimmed,
-    UpdateStore,
 )
 
 log = logging.getLogger(__name__)
-
-CLOSE_UNREADABLE = 4400
-CLOSE_MISSING = 4404
-CLOSE_OTHER = 4500
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """Everything a runner works with, the same for all rooms of a node."""
-
-    node: NodeId
-    limits: Limits
-    supervisor: Supervisor
-    store: UpdateStore
-    channel: Channel
-    loader: Loader
-    naming: Naming
-    copies: LocalCopies
-    outlived: Outlived
-    saver: Saver
-    metrics: Metrics
-    new_client_id: Callable[[], int]
-    connection_numbers: itertools.count[int]
-    jitter: Callable[[], float]
-    level: Callable[[], str]
-    """What an acknowledgement by the store survives (docs/protocol.md)."""
-    batch_numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    """One count for all rooms: the store takes no number of a node twice, also of a room opened anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Something about a document that people outside the engine may hear of.
-
-    ``kind``: initialize, load, save, overwrite, clean, join, leave, status, moved (by another program;
-    ``message`` is the former path).
-    ``level``: DEBUG, INFO, WARNING or ERROR.
-    """
-
-    kind: str
-    key: DocumentKey
-    level: str
-    message: str
-    member: Member | None = None
 
 
 class RoomRunner:
@@ -123,8 +52,6 @@ class RoomRunner:
         finished: Callable[[RoomRunner], None],
     ) -> None:
         self.key = key
-        self.document = DocumentId("")
-        """Known once the document is loaded."""
         self._workshop = workshop
         self._tell = tell
         self._on_finished = finished
@@ -150,7 +77,8 @@ class RoomRunner:
                 batch_numbers=workshop.batch_numbers,
             )
         )
-        self._seeds = Seeds(lambda: self.post(ev.SeedsWanted()))
+        self._log = LogWork(workshop, self.post)
+        self._opening = Opening(self, workshop, self._named, self._log.heard, self.post)
         self._journalist = Journalist(workshop.copies, self.post)
         self._save_failure = ""
         """Why the last save failed, as people were told."""
@@ -162,6 +90,11 @@ class RoomRunner:
     def room(self) -> Room:
         """The room, to be looked at only."""
         return self._room
+
+    @property
+    def document(self) -> DocumentId:
+        """Empty until the document is loaded."""
+        return self._log.document
 
     @property
     def people(self) -> list[Member]:
@@ -299,15 +232,15 @@ class RoomRunner:
                 if connection is not None:
                     connection.close(effect.code, effect.reason)
             case ef.Append():
-                spawn(self._append(effect), f"append {self.key}")
+                spawn(self._log.append(effect), f"append {self.key}")
             case ef.FetchEntries():
-                spawn(self._fetch(effect), f"fetch {self.key}")
+                spawn(self._log.fetch(effect), f"fetch {self.key}")
             case ef.Load():
-                spawn(self._load_again(effect), f"reload {self.key}", self._load_failed)
+                spawn(self._opening.again(effect), f"reload {self.key}", self._load_failed)
             case ef.Refound():
-                spawn(self._refound(effect), f"found again {self.key}", self._load_failed)
+                spawn(self._opening.refound(effect), f"found again {self.key}", self._load_failed)
             case ef.OfferSeed():
-                self._seeds.offer(effect)
+                self._opening.seeds.offer(effect)
             case ef.Record():
                 spawn(self._journalist.record(self.document, effect), f"journal {self.key}")
             case ef.KeepCopy():
@@ -315,16 +248,16 @@ class RoomRunner:
                 work = self._journalist.keep(self.document, self.key, effect, provisional=provisional)
                 spawn(work, f"keep {self.key}")
             case ef.Outlived():
-                spawn(self._outlived(self.document, effect), f"keep what {self.key} was")
+                spawn(self._opening.outlived(effect), f"keep what {self.key} was")
             case ef.PublishAwareness():
-                spawn(self._publish(effect), f"awareness {self.key}")
+                spawn(self._log.publish(effect), f"awareness {self.key}")
             case ef.Checkpoint():
                 spawn(self._checkpoint(effect), f"save {self.key}", self._checkpoint_failed)
             case ef.SaveAnswered():
                 if (waiting := self._savers.pop(effect.token, None)) is not None and not waiting.done():
                     waiting.set_result(effect.saved)
             case ef.Compact():
-                spawn(self._compact(), f"compact {self.key}")
+                spawn(self._log.compact(self._room.seq), f"compact {self.key}")
             case ef.StateChanged():
                 log.info("%s is %s%s", self.key, effect.state, f": {effect.reason}" if effect.reason else "")
                 level = "WARNING" if effect.state is DocumentState.DEGRADED else "INFO"
@@ -369,133 +302,28 @@ class RoomRunner:
 
     # --- what takes time ----------------------------------------------------------------------
 
-    async def _load(self, after: asyncio.Future[None] | None) -> None:
-        if after is not None:
-            await asyncio.wait([after])
-        failures = 0
-        while not self.closed.done():
-            try:
-                event = await self._open()
-            except (StoreUnavailable, DocumentEnded) as error:
-                failures += 1
-                log.warning("%s waits for the store: %s", self.key, error)
-                await self._workshop.channel.unsubscribe(self.document)  # the next try may find another id
-                await self._pause(failures)
-            except RoomError as error:
-                log.info("%s can't be opened: %s", self.key, error)
-                self._load_failed(error)
-                return
-            else:
-                self._tell(Told("load", self.key, "INFO", "Content loaded"))
-                self.post(event)
-                self._opened.set_result(None)
-                return
-
-    async def _open(self) -> ev.Opened | ev.OpenedLocally:
-        workshop = self._workshop
-        try:
-            self._named(await workshop.naming.document(self.key))
-            await workshop.channel.subscribe(self.document, self._heard)
-            return await workshop.loader.open(self.document, self.key, self._seeds)
-        except StoreUnavailable:
-            local = await workshop.loader.open_locally(self.key)
-            if local is None:
-                raise
-            document, event = local
-            self._named(document)
-            return event
-
     def _named(self, document: DocumentId) -> None:
-        self.document = self.checkpointer.document = document
-
-    async def _pause(self, failures: int) -> None:
-        """Wait for a store that was away ``failures`` times in a row."""
-        limits, jitter = self._workshop.limits, self._workshop.jitter()
-        wait = backoff(failures, limits.append_retry_first, limits.append_retry_most, jitter)
-        await asyncio.sleep(wait)
+        self._log.document = self.checkpointer.document = document
 
     def _load_failed(self, error: BaseException) -> None:
         if not self._opened.done():
             self._opened.set_exception(error if isinstance(error, Exception) else RoomError(str(error)))
             self._opened.exception()  # seen, also when nobody waits for it
-        code, reason = _close_code(error)
-        self.post(ev.OpenFailed(code, reason))
+        self.post(ev.OpenFailed(*close_code(error)))
 
-    async def _load_again(self, load: ef.Load) -> None:
-        loader = self._workshop.loader
-
-        async def work() -> None:
-            await self._workshop.channel.subscribe(self.document, self._heard)
-            self.post(await loader.load_again(self.document, self.key, load.lineage))
-
-        await self._until_the_store_answers(work)
-
-    async def _refound(self, refound: ef.Refound) -> None:
-        async def work() -> None:
-            self.post(await self._workshop.loader.refound(self.document, self.key, refound))
-
-        await self._until_the_store_answers(work)
-
-    async def _until_the_store_answers(self, work: Callable[[], Awaitable[None]]) -> None:
-        failures = 0
-        while not self.closed.done():
-            try:
-                await work()
-            except StoreUnavailable:
-                failures += 1
-                await self._pause(failures)
-            else:
-                return
-
-    async def _outlived(self, document: DocumentId, effect: ef.Outlived) -> None:
-        """The room ends meanwhile; this goes on until the store and the disk have taken it."""
-        outlived, failures = self._workshop.outlived, 0
-        while True:
-            try:
-                if effect.provisional:
-                    await outlived.carry_over(document, effect.lineage, self.key, effect.state)
-                else:
-                    await outlived.keep(self.key, effect.state)
-            except (StoreUnavailable, LocalDiskFailed) as error:
-                failures += 1
-                log.warning("what %s was is not kept yet: %s", self.key, error)
-                await self._pause(failures)
-            else:
-                return
-
-    async def _append(self, append: ef.Append) -> None:
-        batch = Batch(append.lineage, append.generation, self._workshop.node, append.number, append.updates)
-        started = asyncio.get_running_loop().time()
+    async def _load(self, after: asyncio.Future[None] | None) -> None:
+        if after is not None:
+            await asyncio.wait([after])
         try:
-            outcome = await self._workshop.store.append(self.document, batch)
-        except CollabError as error:
-            self._workshop.metrics.count("append_failures")
-            self.post(ev.AppendFailed(append.number, str(error)))
+            event = await self._opening.first()
+        except RoomError as error:
+            log.info("%s can't be opened: %s", self.key, error)
+            self._load_failed(error)
             return
-        self._workshop.metrics.observe("append_seconds", asyncio.get_running_loop().time() - started)
-        if isinstance(outcome, Appended):
-            self.post(ev.BatchAppended(append.number, outcome.seq, outcome.chain))
-        else:
-            self.post(ev.HistoryChanged())
-
-    async def _fetch(self, fetch: ef.FetchEntries) -> None:
-        cursor = Cursor(fetch.generation, fetch.seq, fetch.chain)
-        try:
-            entries = await self._workshop.store.since(self.document, cursor)
-        except CollabError as error:
-            self.post(ev.LogUnreadable(str(error), away=isinstance(error, StoreUnavailable)))
-            return
-        if isinstance(entries, Trimmed):
-            self.post(ev.LogRead((), trimmed=True))
-        else:
-            self.post(ev.LogRead(tuple(arrived(e, fetch.generation) for e in entries), trimmed=False))
-
-    async def _publish(self, effect: ef.PublishAwareness) -> None:
-        try:
-            await self._workshop.channel.publish_awareness(self.document, self._workshop.node, effect.frame)
-        except StoreUnavailable:
-            # Awareness is announced again every few seconds; the room knows of the outage from its appends.
-            self._workshop.metrics.count("awareness_failures")
+        if event is not None:
+            self._tell(Told("load", self.key, "INFO", "Content loaded"))
+            self.post(event)
+            self._opened.set_result(None)
 
     async def _checkpoint(self, checkpoint: ef.Checkpoint) -> None:
         started = asyncio.get_running_loop().time()
@@ -513,62 +341,9 @@ class RoomRunner:
     def _checkpoint_failed(self, error: BaseException) -> None:
         self.post(ev.CheckpointFailed(str(error)))
 
-    async def _compact(self) -> None:
-        seq = 0
-        try:
-            outcome = await self._workshop.store.compact(self.document)
-            if isinstance(outcome, Compacted):
-                seq = outcome.seq
-        except CollabError as error:
-            log.warning("%s can't be compacted for now: %s", self.key, error)
-        self.post(ev.Compacted(seq or self._room.seq))
-
-    def _heard(self, event: ChannelEvent) -> None:
-        match event:
-            case EntryPublished():
-                if event.entry is None:
-                    self.post(ev.LogAhead())
-                else:
-                    self.post(arrived(event.entry, event.generation))
-            case AwarenessPublished():
-                self._heard_awareness(event)
-            case ChannelRestored():
-                self.post(ev.LogAhead())
-            case _:
-                assert_never(event)
-
-    def _heard_awareness(self, event: AwarenessPublished) -> None:
-        if event.node == self._workshop.node:
-            return
-        try:
-            message = wire.parse(event.frame, self._workshop.limits)
-        except ProtocolError as error:
-            log.warning("%s: awareness of node %s can't be read: %s", self.key, event.node, error)
-            return
-        if isinstance(message, wire.AwarenessUpdate):
-            self.post(ev.PeerAwareness(event.node, message.entries))
-
 
 def _limits_for(key: DocumentKey, limits: Limits) -> Limits:
     """A text view of a notebook is brought together with the file only when nobody types in it."""
     if key.is_text_of_notebook:
         return replace(limits, save_delay=limits.text_view_idle, save_ceiling=math.inf)
     return limits
-
-
-def _close_code(error: BaseException) -> tuple[int, str]:
-    match error:
-        case FileMissing():
-            return CLOSE_MISSING, f"{error.path} does not exist"
-        case FileIsDirectory():
-            return CLOSE_UNREADABLE, f"{error.path} is a folder"
-        case FileOutsideRoot():
-            return CLOSE_MISSING, "this path is not in the server's folder"
-        case UnreadableDocument():
-            return CLOSE_UNREADABLE, str(error)
-        case ConfigError() | CollabError():
-            return CLOSE_OTHER, str(error)
-        case _:
-            return CLOSE_OTHER, json.dumps(
-                {"reason": "initialization_error", "reloadable": False}, separators=(",", ":")
-            )

@@ -23,7 +23,8 @@ from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.core.roles import Member
 from notebook_sync.engine.meanwhile import Aftercare, Before, clock_time, named
 from notebook_sync.engine.registry import Registry
-from notebook_sync.engine.runner import RoomRunner, Told, Workshop
+from notebook_sync.engine.runner import RoomRunner
+from notebook_sync.engine.workshop import Told, Workshop
 from notebook_sync.ports import Cursor, LeaseGranted, Trimmed, Version, VersionStore
 
 log = logging.getLogger(__name__)
