@@ -6,9 +6,10 @@ import asyncio
 import logging
 import re
 import sqlite3
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import ensure_async
@@ -23,6 +24,9 @@ from jupyter_collab_ext.transport import Framer, IdleWatch
 from notebook_sync.app import NotebookSync, SyncSettings
 from notebook_sync.core.errors import CollabError, ConfigError
 from notebook_sync.core.ids import DocumentKey, DocumentKind
+
+if TYPE_CHECKING:
+    from jupyter_collab_ext.websocket import RoomHandler
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +74,8 @@ class Service:
         self.framer = Framer()
         self.idle_watch = IdleWatch(settings.limits.idle_timeout)
         self.flow = Flow(settings.limits)
+        self.open_sockets: weakref.WeakSet[RoomHandler] = weakref.WeakSet()
+        """The documents' sockets, to be told of files that move."""
         self.events = EventRelay(serverapp, self)
         self.bases = Bases(settings.limits)
         self.failure: str | None = None
@@ -218,6 +224,8 @@ class Service:
     async def renamed(self, old: str, new: str) -> None:
         """A file or folder was renamed through Jupyter: file ids and open documents follow. Never raises."""
         try:
+            for handler in list(self.open_sockets):
+                handler.moved(old, new)
             if self._engine is not None:
                 await self._engine.renamed(old, new)
         except CollabError as error:

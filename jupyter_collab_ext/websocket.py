@@ -48,6 +48,7 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
         self._in_lobby: Member | None = None
         self._activity = 0.0
         self._person = ""
+        self._path = ""
         self._gone = asyncio.Event()
 
     # --- the handshake ------------------------------------------------------------------------
@@ -116,9 +117,20 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
             wants=frozenset(self.get_query_argument("collab", "").split(",")) - {""},
             file_id=file_id,
         )
-        if key is None:
+        if key is not None:
+            self._path = key.path
+            self._service.open_sockets.add(self)
+        else:
             self._in_lobby = member
             self._service.events.lobby_joined(member)
+
+    def moved(self, old: str, new: str) -> None:
+        """A file or folder was renamed: the socket ends if its document is out of its person's reach now."""
+        if self._path != old and not self._path.startswith(f"{old}/"):
+            return
+        self._path = new + self._path.removeprefix(old)
+        if self._transport is not None and not reach_for(self).sees(self._path):
+            self._transport.close(4404, "this file was moved to where you can't open it")
 
     def _must_reach(self, room: str) -> None:
         """Raises ``Refused`` for the file id of a file out of reach, as for one that was never given."""

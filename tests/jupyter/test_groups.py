@@ -23,7 +23,7 @@ from notebook_sync.core import wire
 from notebook_sync.core.ids import ClientId
 from notebook_sync.core.limits import Limits
 from tests.support.fake_kernels import Books
-from tests.support.jupyter_wait import closed
+from tests.support.jupyter_wait import closed, read
 from tests.support.people_here import Event
 from tests.support.two_groups import DATA, OTHER, OWN, change, logged_in
 
@@ -210,6 +210,30 @@ def test_all_other_frames_pass_and_rubbish_does_not() -> None:
     assert listener.backlog == 7
     listener.close(4403, "gone")
     assert socket.closed == (4403, "gone")
+
+
+# --- files that move ---------------------------------------------------------------------------------
+
+
+async def test_a_file_that_moves_to_another_group_takes_its_readers_along(
+    browsers: dict[str, Browser], jp_serverapp: Any
+) -> None:
+    ids = jp_serverapp.web_app.settings["file_id_manager"]
+    room = f"api/collaboration/room/json:notebook:{ids.index(f'{OWN}/work.ipynb')}"
+    host = browsers["organiser-1"]
+    mine, hosts = await connect(browsers["participant-1"], room), await connect(host, room)
+
+    async def rename(old: str, new: str) -> None:
+        assert (await host.request("PATCH", f"api/contents/{old}", body={"path": new})).status == 200
+
+    await rename(f"{OWN}/work.ipynb", f"{OWN}/renamed.ipynb")
+    await mine.write_message(frames.sync_step1(b"\x00"), binary=True)
+    await read(mine, lambda frame: frame[:2] == b"\x00\x01")  # within reach it goes on
+    await rename(f"{OWN}/renamed.ipynb", f"{OTHER}/taken.ipynb")
+    assert await closed(mine) == (4404, "this file was moved to where you can't open it")
+    await hosts.write_message(frames.sync_step1(b"\x00"), binary=True)
+    await read(hosts, lambda frame: frame[:2] == b"\x00\x01")
+    await hang_up(hosts)
 
 
 # --- kernels -----------------------------------------------------------------------------------------
