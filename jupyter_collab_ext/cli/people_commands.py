@@ -38,6 +38,7 @@ from notebook_sync.core.errors import ConfigError
 CONFIRM = 5.0
 """Seconds to wait for a running server."""
 LOOK = 0.05
+CLOSED = "closed."
 
 HELP = {
     "root": "The event's folder; the one here, or the only one below, if not given.",
@@ -84,7 +85,11 @@ def add(
     """Add a person; they can come in at once."""
     state = state_folder(root, state_dir)
     done = change(state, lambda roster: added(roster, name, group or [], role, email, time.time()))
-    _show_link(state, done, newest(done), "is in")
+    person = newest(done)
+    told = _confirmed(state, person)
+    _show_link(state, done, person, "is in")
+    if not told.endswith(CLOSED):
+        screen.say(told)
 
 
 def move(
@@ -176,7 +181,7 @@ def _confirmed(state: Path, person: Person) -> str:
         ended = taken(state, mine)
         if ended is not None:
             count = ended.get(person.id, 0)
-            return f"{count} connection{'s' * (count != 1)} closed."
+            return f"{count} connection{'s' * (count != 1)} {CLOSED}"
         waited.wait(LOOK)
     return f"The server did not say within {CONFIRM:.0f} s that it knows: is it busy or hanging?"
 

@@ -130,7 +130,7 @@ def test_adding_somebody(desk: Desk) -> None:
     assert person.role is Role.PARTICIPANT
     assert not person.unnamed
     assert desk.link("zoe-gross") in said
-    assert "No server is running" not in said
+    assert "No server is running; this holds from its next start." in said
     assert desk.in_file()[desk.link("zoe-gross")] == "Zoë Groß"
 
 
