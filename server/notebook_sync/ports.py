@@ -254,6 +254,11 @@ class LocalCopies(Protocol):
         path and kind are empty when every snapshot is damaged so that nobody knows them."""
         ...
 
+    async def left_over(self, document: DocumentId) -> bool:
+        """Whether servers that have ended left records here, or a snapshot without a place in the store's
+        log: something of it may be nowhere else."""
+        ...
+
     async def find_path(self, key: DocumentKey) -> LocalHead | None:
         """The document that was last known at this path."""
         ...

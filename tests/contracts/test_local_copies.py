@@ -92,6 +92,30 @@ async def test_the_journal_s_size_is_known(disk: Disk) -> None:
         assert await copies.journal_size(D, M) == 0
 
 
+async def test_what_ended_servers_leave_is_told_until_a_snapshot_has_it(disk: Disk) -> None:
+    placed = head(cursor=cursor(1))
+    async with disk.server() as first:
+        await first.keep(placed, b"s", 0)
+        await first.record(D, L, [(1, b"one")])
+        async with disk.server() as other:
+            assert not await other.left_over(D)  # the first lives, and looks after it
+    async with disk.server() as next_one:
+        assert await next_one.left_over(D)
+        assert await next_one.find(D) is not None
+        await next_one.keep(placed, b"s and one", 0)
+        assert not await next_one.left_over(D)
+    async with disk.server() as last:
+        assert not await last.left_over(D)
+        assert not await last.left_over(E)
+
+
+async def test_a_snapshot_without_a_place_in_the_log_is_left_over_too(disk: Disk) -> None:
+    async with disk.server() as first:
+        await first.keep(head(cursor=None), b"s", 0)
+    async with disk.server() as second:
+        assert await second.left_over(D)
+
+
 async def test_a_record_without_a_snapshot_is_refused(disk: Disk) -> None:
     async with disk.server() as copies:
         with pytest.raises(LocalDiskFailed, match="nothing is kept of this document yet"):

@@ -308,3 +308,16 @@ async def test_a_log_that_was_set_back_gets_what_it_lacks_of_this_disk() -> None
     bench.store.restart()
     await bench.recovery.recovered()
     assert bench.given_back == [head], appended
+
+
+async def test_what_a_server_recorded_before_it_ended_goes_to_the_store_though_nobody_opens_it() -> None:
+    """Its people may go on at another server; the snapshot's place in the log is fine, and says nothing of
+    the journal."""
+    bench = Bench()
+    document = await bench.seeded()
+    head = LocalHead(document, L, KEY, Cursor(G, 0, bytes(8)))
+    async with MemoryLocalCopies(bench.disk, NodeId("ended")) as ended:
+        await ended.keep(head, typed("a"), 0)
+        await ended.record(document, L, [(1, typed("acknowledged as local", 501))])
+    await bench.recovery.recovered()
+    assert bench.given_back == [head]

@@ -9,10 +9,13 @@ from tests.simulation.story import play
 FOUND = {
     7: "what was dropped from a full window while the store was given the document counted as stored",
     21: "who had nothing to add to what came from the server's own disk was never acknowledged",
+    90: "two servers that founded a document at the same moment had two first contents under one lineage",
     115: "the first batches of a room opened anew were taken for those of the room before",
     240: "a tab was told to reload by a server that could not know its history without the store",
     257: "a provisional document was not carried over because the store's own was open already",
     269: "a room that was opened to give its copy back waited for itself",
+    533: "a provisional document waited for its path's own to be founded, which nobody did",
+    544: "what a server recorded before it ended stayed on its disk, for people went on at another one",
     690: "a slow reader was not given the first update that had to wait",
     718: "a document stayed open that its path had lost while it was being founded",
 }

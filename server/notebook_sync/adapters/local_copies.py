@@ -46,7 +46,7 @@ from notebook_sync.adapters.local_disk import (
 )
 from notebook_sync.adapters.local_index import NAME, LocalIndex
 from notebook_sync.adapters.local_journal import encode_name, encode_snapshot
-from notebook_sync.adapters.local_reader import read_copies
+from notebook_sync.adapters.local_reader import left_over, read_copies
 from notebook_sync.adapters.local_writer import JournalWriter
 from notebook_sync.core.errors import LocalDiskFailed
 from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage, NodeId
@@ -174,6 +174,15 @@ class FileLocalCopies:
         """See ``ports.LocalCopies``."""
         checked(document)
         return await self._in(self._readers, self._root / document, lambda: self._find(document))
+
+    async def left_over(self, document: DocumentId) -> bool:
+        """See ``ports.LocalCopies``."""
+
+        def work() -> bool:
+            kept = self._index.of(document)
+            return kept is not None and left_over(self._root, kept.folder)
+
+        return await self._in(self._readers, self._root / checked(document), work)
 
     async def find_path(self, key: DocumentKey) -> LocalHead | None:
         """See ``ports.LocalCopies``."""

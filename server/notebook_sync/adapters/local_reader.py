@@ -22,6 +22,7 @@ from notebook_sync.adapters.local_journal import (
     Header,
     Unknown,
     encode_snapshot,
+    header_room,
     read_header,
     read_journal,
     read_state,
@@ -35,6 +36,30 @@ _OURS = re.compile(
     rf"[^.]+(\.\d+\{JOURNAL}|\{SNAPSHOT}|\{NAME})(\.[^.]+)?\{TEMPORARY}"  # of a crash
     rf"|[^.]+(\.\d+\{JOURNAL}|\{SNAPSHOT}|\{NAME})"
 )
+
+
+def left_over(root: Path, folder: Path) -> bool:
+    """Whether servers that have ended left records, or a snapshot that has no place in the store's log."""
+    return any(_node_ended(root, path) and _may_be_only_here(path) for path in _paths(folder))
+
+
+def _node_ended(root: Path, path: Path) -> bool:
+    return has_ended(root, _node(path))
+
+
+def _may_be_only_here(path: Path) -> bool:
+    try:
+        if path.name.endswith(JOURNAL):
+            return path.stat().st_size > 0
+        if not path.name.endswith(SNAPSHOT):
+            return False
+        with path.open("rb") as file:
+            header, _ = read_header(file.read(header_room()))
+    except FileNotFoundError:
+        return False  # a newer snapshot has it
+    except (Damaged, Unknown):
+        return True
+    return header.head.cursor is None
 
 
 @dataclass(slots=True)

@@ -220,6 +220,14 @@ class MemoryLocalCopies:
         journals = (record.update for _, files in sorted(servers.items()) for record in files.journal)
         return LocalCopy(head, (*snapshots, *journals))
 
+    async def left_over(self, document: DocumentId) -> bool:
+        """See ``ports.LocalCopies``."""
+        return any(
+            bool(files.journal) or files.head.cursor is None
+            for node, files in self._disk.newest(document).items()
+            if node not in self._disk.live
+        )
+
     async def find_path(self, key: DocumentKey) -> LocalHead | None:
         """See ``ports.LocalCopies``."""
         there = [(stamp, head) for stamp, head in self._disk.heads() if head.key == key]

@@ -109,6 +109,9 @@ def assemble(
     def notice(key: DocumentKey, severity: str, sentence: str) -> None:
         tell(Told("overwrite", key, severity.upper(), sentence))
 
+    async def found(key: DocumentKey) -> None:
+        await registry.open(key).opened()
+
     recovery = Recovery(ports.store, ports.copies, limits, give_back)
     naming = Naming(
         ports.store,
@@ -140,7 +143,7 @@ def assemble(
         naming=naming,
         copies=ports.copies,
         outlived=Outlived(
-            ports.store, ports.codec, ports.copies, ports.versions, ports.bases, folder, notice
+            ports.store, ports.codec, ports.copies, ports.versions, ports.bases, folder, notice, found
         ),
         saver=Saver(
             node=node,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from notebook_sync.core.errors import LocalDiskFailed, StoreUnavailable
@@ -32,7 +32,8 @@ CARRY_TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Outlived:
-    """``notice`` tells people of a document (key, level, sentence)."""
+    """``notice`` tells people of a document (key, level, sentence); ``found`` opens one, which founds it if
+    nobody has yet."""
 
     store: UpdateStore
     codec: DocumentCodec
@@ -41,6 +42,7 @@ class Outlived:
     bases: FileLedger
     folder: str
     notice: Callable[[DocumentKey, str, str], None]
+    found: Callable[[DocumentKey], Awaitable[None]]
 
     async def keep(self, key: DocumentKey, state: bytes) -> None:
         """Keep the content of ``state`` (one v1 update) as a version of what is at ``key`` now.
@@ -79,7 +81,8 @@ class Outlived:
             document = await self.store.document_id(key)
             loaded = await self.store.load(document)
             if not isinstance(loaded, Loaded):
-                raise StoreUnavailable(f"{key.path} is not in the store yet")
+                await self.found(key)
+                continue
             stored = merge([loaded.snapshot, *(u for entry in loaded.tail for u in entry.updates)])
             merged = await self.codec.merge(key.kind, stored, base, rendered.data)
             if merged.loser is not None:

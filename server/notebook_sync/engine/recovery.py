@@ -77,4 +77,11 @@ class Recovery:
                 log.warning("%s can't be given back to the store: %s", head.key, error)
 
     async def _lacks(self, head: LocalHead) -> bool:
-        return head.cursor is None or not await self._store.confirms(head.document, head.cursor)
+        """Also what a server recorded that ended before its store had it: people may go on at another server,
+        and nobody open the document here again."""
+        if head.cursor is None or not await self._store.confirms(head.document, head.cursor):
+            return True
+        try:
+            return await self._copies.left_over(head.document)
+        except LocalDiskFailed:
+            return True
