@@ -76,6 +76,10 @@ class JupyterCollab(ExtensionApp):
         since a command line can be read by other users of the machine."""
     ).tag(config=True)
     state_dir = Unicode(help="The folder of keys, journals and the embedded Valkey's data.").tag(config=True)
+    redis_level = Unicode(
+        help="What Redis keeps, if it does not say so itself (CONFIG forbidden): redis or disk. memory also "
+        "allows one without an append-only file, whose kill may take what was acknowledged."
+    ).tag(config=True)
     namespace = Unicode(help="Servers with the same Redis and namespace share documents.").tag(config=True)
     document_save_delay = Float(
         allow_none=True, help="Seconds from the last edit until the file is written; None: never by itself."
@@ -118,6 +122,10 @@ class JupyterCollab(ExtensionApp):
     @default("state_dir")
     def _default_state_dir(self) -> str:
         return environment("state_dir", default_state_dir(), str)
+
+    @default("redis_level")
+    def _default_redis_level(self) -> str:
+        return environment("redis_level", "", str)
 
     @default("namespace")
     def _default_namespace(self) -> str:

@@ -51,6 +51,7 @@ class Options(Protocol):
     """The traits of the extension that the engine wants to know."""
 
     redis_url: str
+    redis_level: str
     state_dir: str
     namespace: str
     max_message_size: int
@@ -146,6 +147,7 @@ def sync_settings(options: Options, root_dir: str, limits: Limits | None = None)
         state_dir=Path(options.state_dir).expanduser().absolute(),
         root_dir=Path(root_dir).expanduser().absolute(),
         redis_url=url,
+        redis_level=_level(options.redis_level),
         namespace=_namespace(options.namespace),
         limits=dataclasses.replace(
             limits or Limits(),
@@ -170,6 +172,15 @@ def _at_least(value: int, least: int, name: str) -> int:
     if value < least:
         raise ConfigError(f"JupyterCollab.{name} is {value}; it must be at least {least} bytes.")
     return value
+
+
+def _level(name: str) -> str | None:
+    if name not in ("", "memory", "redis", "disk"):
+        raise ConfigError(
+            f"JupyterCollab.redis_level (JUPYTER_COLLAB_REDIS_LEVEL) is {name!r}; it must be memory, redis "
+            "or disk, or empty."
+        )
+    return name or None
 
 
 def _namespace(name: str) -> str:

@@ -79,11 +79,16 @@ UNKNOWN_LINEAGE = Lineage("")
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """Where things are. ``redis_url`` None means the embedded Valkey in ``state_dir``."""
+    """Where things are.
+
+    ``redis_url``: None means the embedded Valkey in ``state_dir``. ``redis_level``: what a Redis keeps that
+    does not say so (``redis`` or ``disk``); ``memory`` also allows one that keeps nothing.
+    """
 
     state_dir: Path
     root_dir: Path
     redis_url: str | None = field(default=None, repr=False)
+    redis_level: str | None = None
     namespace: str = "default"
     limits: Limits = Limits()
 
@@ -243,9 +248,9 @@ class NotebookSync:
         """The store. One that is away does not keep a server from coming back that has documents on its
         own disk; on the first start its address may simply be wrong."""
         settings, limits = self.settings, self.settings.limits
-        namespace = settings.namespace
+        namespace, level = settings.namespace, settings.redis_level
         try:
-            redis = await connect(url, limits, namespace=namespace)
+            redis = await connect(url, limits, namespace=namespace, level=level)
         except ConfigError as error:
             if not _has_documents(settings.state_dir / COPIES):
                 raise
@@ -253,7 +258,7 @@ class NotebookSync:
             later = connect_later(url, limits, namespace=namespace)
 
             async def check() -> None:
-                await check_until_there(later, url, limits, namespace=namespace)
+                await check_until_there(later, url, limits, namespace=namespace, level=level)
                 await self._share_key(later)
 
             supervisor.spawn(check(), "the first look at the store")

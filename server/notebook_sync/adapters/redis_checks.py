@@ -150,7 +150,7 @@ def level_of(info: Mapping[str, Any], config: Mapping[str, str], name: str, decl
     What the server says counts, then what is ``declared``, then ``redis``.
     """
     said = _said(info, config)
-    if said is not None and declared is not None and said != declared:
+    if said is not None and declared in ("redis", "disk") and said != declared:
         log.warning("%s is declared to be of level %s, and says that it is %s", name, declared, said)
     return said or declared or "redis"
 

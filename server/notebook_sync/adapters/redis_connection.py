@@ -35,31 +35,28 @@ async def connect(
     limits: Limits,
     *,
     namespace: str = "default",
-    allow_memory: bool = False,
     level: str | None = None,
 ) -> Client:
     """A checked client with our functions loaded; its ``level`` says what survives (rule 15).
 
-    ``level``: what is declared of a server that does not let us read CONFIG: ``memory``, ``redis`` or
-    ``disk``. Raises ``ConfigError`` when the server can't be reached, is too old, evicts keys, keeps
-    nothing on disk (unless ``allow_memory``), or does not let us run what we need on
-    ``jc:<namespace>:*``.
+    ``level``: what is declared of a server that does not let us read CONFIG: ``redis`` or ``disk``; or
+    ``memory``, which also allows one that keeps nothing on disk. Raises ``ConfigError`` when the server
+    can't be reached, is too old, evicts keys, keeps nothing on disk, or does not let us run what we need
+    on ``jc:<namespace>:*``.
     """
     check_namespace(namespace)
     connection = client(url, limits)
     try:
         with explained(redacted(url), namespace):
-            await _check(connection, url, namespace, allow_memory=allow_memory, level=level)
+            await _check(connection, url, namespace, level)
     except BaseException:
         await connection.aclose()
         raise
     return connection
 
 
-async def _check(
-    connection: Client, url: str, namespace: str, *, allow_memory: bool, level: str | None
-) -> None:
-    name = redacted(url)
+async def _check(connection: Client, url: str, namespace: str, level: str | None) -> None:
+    name, allow_memory = redacted(url), level == "memory"
     connection.level = await check_server(connection, name, allow_memory=allow_memory, declared=level)
     await check_permissions(connection, name, namespace)
     await load_functions(connection)
@@ -78,11 +75,13 @@ def connect_later(url: str, limits: Limits, *, namespace: str = "default") -> Cl
     return connection
 
 
-async def check_until_there(later: Client, url: str, limits: Limits, *, namespace: str = "default") -> None:
+async def check_until_there(
+    later: Client, url: str, limits: Limits, *, namespace: str = "default", level: str | None = None
+) -> None:
     """Try until the server is there and is one that work may be given to; then ``later`` may be used."""
     while later.unchecked:
         try:
-            checked = await connect(url, limits, namespace=namespace)
+            checked = await connect(url, limits, namespace=namespace, level=level)
         except ConfigError as error:
             if str(error) != later.unchecked:
                 log.error("%s", error)
