@@ -15,7 +15,7 @@ from typing import Any
 from notebook_sync.adapters.memory_copies import MemoryDisk
 from notebook_sync.adapters.memory_versions import MemoryVersionStore
 from notebook_sync.app import Told
-from notebook_sync.core.ids import NOTEBOOK, DocumentKey
+from notebook_sync.core.ids import NOTEBOOK, DocumentId, DocumentKey
 from notebook_sync.core.lifecycle import DocumentState
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.roles import Role
@@ -121,6 +121,8 @@ class World:
         self.tabs = [Tab(self, f"p{number}", role) for number, role in enumerate(ROLES)]
         self._kept: list[object] = []
         self.history_may_end = False
+        self.documents: set[DocumentId] = set()
+        """Ids that the path had before the store was emptied."""
         self.homes: dict[str, Server] = {}
         """Where a tab is always sent, by its name."""
         self.troubles: list[str] = []
@@ -202,9 +204,13 @@ class World:
     def kept_versions(self, notices: list[str]) -> str:
         """What is in the versions that notices name."""
         said = "\n".join(notices)
-        document = at_once(self.store.updates.find_document(self.key))
-        named = [version.id for version in at_once(self.versions.list(document)) if version.id in said]
-        return "\n".join(at_once(self.versions.read(document, version)).decode() for version in named)
+        documents = self.documents | {at_once(self.store.updates.find_document(self.key))}
+        kept = ""
+        for document in documents:
+            for version in at_once(self.versions.list(document)):
+                if version.id in said:
+                    kept += at_once(self.versions.read(document, version.id)).decode()
+        return kept
 
     # --- the play -----------------------------------------------------------------------------
 
@@ -288,7 +294,7 @@ class World:
         """Heal, wait until nothing moves any more, and judge."""
         self.heal()
         end = self.loop.time() + QUIET_WITHIN
-        while self.restless():
+        while self.restless(all_given_back=False):
             if self.loop.time() > end:
                 raise Violation(f"no rest after {QUIET_WITHIN:g} s: {self.restless()}")
             await self.passing(0.5)
@@ -304,8 +310,9 @@ class World:
         self.check_errors()
         self.oracle.judge()
 
-    def restless(self) -> list[str]:
-        """What is still on its way."""
+    def restless(self, *, all_given_back: bool = True) -> list[str]:
+        """What is still on its way. ``all_given_back``: also what a disk is to carry over into a document,
+        which somebody has to open first."""
         waits = [f"{tab.name} is not settled" for tab in self.tabs if not tab.settled]
         for server in self.servers:
             rooms = list(server.sync.registry) if server.sync is not None else []
@@ -315,7 +322,7 @@ class World:
                 room = runner.room
                 if room.state is not DocumentState.LIVE or not room.stored:
                     waits.append(f"{server.name} is {room.state}, stored {room.stored}")
-            if server.holds_back():
+            if all_given_back and server.holds_back():
                 waits.append(f"{server.name} has something to give back to the store")
         if not self.any_saved():
             waits.append("the file is not written")

@@ -98,6 +98,9 @@ class SimulatedStore:
 
     def flush(self) -> None:
         """Lose everything."""
+        document = at_once(self.updates.find_document(self._world.key))
+        if document is not None:
+            self._world.documents.add(document)
         self.updates.flush()
         self.ledger.forget_all()
 
