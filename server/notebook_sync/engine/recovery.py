@@ -8,6 +8,7 @@ from its file (rule 8). Open rooms look after themselves; here are the copies on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -33,19 +34,18 @@ class Recovery:
         self._limits = limits
         self._give_back = give_back
         self._known: tuple[str, str] | None = None
-        self._busy = asyncio.Lock()
+        self._unknown = asyncio.Event()
+        """Somebody met a store that is not known here."""
 
     async def remaining(self) -> float:
-        """Seconds for which no document may be founded from its file; what this server has of the store's
-        documents was given back when this returns, or is being given back. Raises ``StoreUnavailable``."""
+        """Seconds for which no document may be founded from its file. Raises ``StoreUnavailable``.
+
+        It does not wait until this server has given its copies back: a room that is opened for that asks
+        this too, and looks at this disk by itself.
+        """
         attendance = await self._store.attend()
-        store = (attendance.incarnation, attendance.run_id)
-        # A room that is opened to give its copy back may ask this too: it must not wait for itself.
-        if store != self._known and not self._busy.locked():
-            async with self._busy:
-                await self._give_all_back()
-                self._known = store
-            attendance = await self._store.attend()
+        if (attendance.incarnation, attendance.run_id) != self._known:
+            self._unknown.set()
         return attendance.recovering
 
     async def recovered(self) -> None:
@@ -56,8 +56,15 @@ class Recovery:
     async def watch(self) -> None:
         """Look now and then whether the store is still the one it was, for ever."""
         while True:
-            await self.remaining()
-            await asyncio.sleep(self._limits.sweep_interval)
+            self._unknown.clear()
+            attendance = await self._store.attend()
+            store = (attendance.incarnation, attendance.run_id)
+            if store != self._known:
+                await self._give_all_back()
+                self._known = store
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.sweep_interval):
+                    await self._unknown.wait()
 
     async def _give_all_back(self) -> None:
         try:
