@@ -78,8 +78,9 @@ async def store_set_back(world: World) -> None:
 async def store_emptied(world: World) -> None:
     """FLUSHALL: everything is gone, and no connection notices."""
     world.note("store", "emptied")
-    if world.opening():
-        # Who asked for a session before and reserves its history after is another document's first.
+    if world.opening() or not world.shared:
+        # Who asked for a session before and reserves its history after is another document's first; a
+        # store of a server's own gives no time to see that.
         world.history_may_end = True
     world.store.flush()
     if world.rng.random() < 0.5:
