@@ -285,12 +285,12 @@ async def test_a_new_incarnation_of_the_store_gets_what_it_lacks_of_this_disk() 
     document = await bench.seeded()
     in_step = LocalHead(document, L, KEY, Cursor(G, 0, bytes(8)))
     await bench.copies.keep(in_step, typed("a"), 0)
-    await bench.recovery.recovered()
+    await bench.recovery.look()
     assert bench.given_back == []
     bench.store.flush()
-    await bench.recovery.recovered()
+    await bench.recovery.look()
     assert bench.given_back == [in_step]
-    await bench.recovery.recovered()
+    await bench.recovery.look()
     assert bench.given_back == [in_step]
 
 
@@ -302,11 +302,11 @@ async def test_a_log_that_was_set_back_gets_what_it_lacks_of_this_disk() -> None
     assert isinstance(loaded, Loaded)
     head = LocalHead(document, L, KEY, loaded.cursor)
     await bench.copies.keep(head, merge([typed("later")]), 1)
-    await bench.recovery.recovered()
+    await bench.recovery.look()
     assert bench.given_back == []
     bench.store.rollback(document, 0)
     bench.store.restart()
-    await bench.recovery.recovered()
+    await bench.recovery.look()
     assert bench.given_back == [head], appended
 
 
@@ -319,5 +319,5 @@ async def test_what_a_server_recorded_before_it_ended_goes_to_the_store_though_n
     async with MemoryLocalCopies(bench.disk, NodeId("ended")) as ended:
         await ended.keep(head, typed("a"), 0)
         await ended.record(document, L, [(1, typed("acknowledged as local", 501))])
-    await bench.recovery.recovered()
+    await bench.recovery.look()
     assert bench.given_back == [head]

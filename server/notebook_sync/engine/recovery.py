@@ -53,15 +53,19 @@ class Recovery:
         while (seconds := await self.remaining()) > 0:
             await asyncio.sleep(min(seconds, self._limits.sweep_interval))
 
+    async def look(self) -> None:
+        """Give a store that is not known here what it lacks. Raises ``StoreUnavailable``."""
+        attendance = await self._store.attend()
+        store = (attendance.incarnation, attendance.run_id)
+        if store != self._known:
+            await self._give_all_back()
+            self._known = store
+
     async def watch(self) -> None:
         """Look now and then whether the store is still the one it was, for ever."""
         while True:
             self._unknown.clear()
-            attendance = await self._store.attend()
-            store = (attendance.incarnation, attendance.run_id)
-            if store != self._known:
-                await self._give_all_back()
-                self._known = store
+            await self.look()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.sweep_interval):
                     await self._unknown.wait()
