@@ -23,7 +23,7 @@ class Paces:
     probe: LatencyProbe
     seconds: float
     """The shortest turn."""
-    floor_p99: float = FLOOR_P99
+    floors: tuple[float, float] = (FLOOR_P50, FLOOR_P99)
     usual: list[list[float]] = field(default_factory=list)
     other: list[list[float]] = field(default_factory=list)
 
