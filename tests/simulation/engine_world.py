@@ -329,7 +329,9 @@ class World:
         return waits
 
     def opening(self) -> bool:
-        """Whether the document is being opened for the first time somewhere."""
+        """Whether the document is being opened for the first time, or somebody asks for a session."""
+        if any(tab.session is None and not tab.offline for tab in self.tabs):
+            return True
         rooms = [runner.room for server in self.servers if server.sync for runner in server.sync.registry]
         loading = any(room.state is DocumentState.LOADING for room in rooms)
         return loading or not isinstance(self.store.loaded(), Loaded)

@@ -10,7 +10,7 @@ from tests.simulation import trouble
 from tests.simulation.engine_world import World
 
 SMALL = Limits(
-    cleanup_delay=3.0, sweep_interval=2.0, compact_entries=5, outbox_bytes=400, recovery_window=1.5
+    cleanup_delay=3.0, sweep_interval=2.0, compact_entries=5, outbox_bytes=400, recovery_window=5.0
 )
 """Every bound is met within seconds."""
 TINY_WINDOW = replace(SMALL, compact_entries=12, outbox_bytes=2_000, pending_window_bytes=300)
