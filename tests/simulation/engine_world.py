@@ -123,6 +123,8 @@ class World:
         self.history_may_end = False
         self.documents: set[DocumentId] = set()
         """Ids that the path had before the store was emptied."""
+        self.asking = 0
+        """Requests for a session that are under way."""
         self.homes: dict[str, Server] = {}
         """Where a tab is always sent, by its name."""
         self.troubles: list[str] = []
@@ -330,7 +332,7 @@ class World:
 
     def opening(self) -> bool:
         """Whether the document is being opened for the first time, or somebody asks for a session."""
-        if any(tab.session is None and not tab.offline for tab in self.tabs):
+        if self.asking:
             return True
         rooms = [runner.room for server in self.servers if server.sync for runner in server.sync.registry]
         loading = any(room.state is DocumentState.LOADING for room in rooms)

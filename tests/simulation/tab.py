@@ -230,10 +230,12 @@ class Tab:
         sync = server.sync
         if sync is not None:
             task = self.world.loop.create_task(sync.session_id(self.world.key))
+            self.world.asking += 1
             task.add_done_callback(lambda done: self._answer_session(done, server, attempt))
             self.world.keep(task)
 
     def _answer_session(self, task: Any, server: Server, attempt: int) -> None:
+        self.world.asking -= 1
         if task.cancelled() or task.exception() is not None:
             return  # a 503, or no answer at all: it asks again after a while
         self.world.at(self.world.latency(), self._has_session, task.result()[0], server, attempt)

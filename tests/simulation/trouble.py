@@ -78,9 +78,8 @@ async def store_set_back(world: World) -> None:
 async def store_emptied(world: World) -> None:
     """FLUSHALL: everything is gone, and no connection notices."""
     world.note("store", "emptied")
-    if world.opening() or not world.shared:
-        # Who asked for a session before and reserves its history after is another document's first; a
-        # store of a server's own gives no time to see that.
+    if world.opening():
+        # Who asked for a session before and reserves its history after is another document's first.
         world.history_may_end = True
     world.store.flush()
     if world.rng.random() < 0.5:
@@ -192,6 +191,8 @@ ALL: tuple[tuple[Trouble, float], ...] = (
 def some(world: World) -> list[Trouble]:
     """What goes wrong in this world; some twice. What is kept in two places is not lost in both at once."""
     chosen = [trouble for trouble, chance in ALL if world.rng.random() < chance]
+    if not world.shared:  # nobody else can empty a store of a server's own
+        chosen = [trouble for trouble in chosen if trouble is not store_emptied]
     if own_disk_full in chosen:
         chosen = [trouble for trouble in chosen if trouble not in (store_emptied, store_set_back)]
     return chosen + [trouble for trouble in chosen if trouble is not stumbles and world.rng.random() < 0.3]
