@@ -3,7 +3,8 @@
 A seed tells the same story only as long as nothing about the stories changes, and these are older than some
 of what goes wrong in them by now. So what was found is also shown by a test that needs no seed:
 ``test_degraded.py``, ``test_connections.py`` and ``test_room.py`` in tests/core, ``test_connection.py``
-and ``test_loader.py`` in tests/engine, ``tests/contracts/test_document_codec.py``, or a story in ``test_engine.py``.
+and ``test_loader.py`` in tests/engine, ``test_document_codec.py`` in tests/contracts, or
+a story in ``test_engine.py``.
 """
 
 from __future__ import annotations
