@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import dataclass
 
 from jupyter_collab_ext.pace import Paces
 from notebook_sync.core.limits import Limits
@@ -17,10 +18,18 @@ log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 20.0
 """Seconds that a socket is not read because its person sends too fast; less than a client's patience."""
-WORTH_A_LINE = 1.0
-"""Seconds of pause from which on it is logged."""
+PATIENCE = 1.0
+"""Seconds of pauses that one person has within a minute before it is said."""
 QUIET = 60.0
-"""Seconds between two such lines about one person."""
+"""Seconds until it is said of the same person again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Args: ``seconds``: until the next message is read; ``say``: whether its sender should be told why."""
+
+    seconds: float
+    say: bool
 
 
 class Flow:
@@ -30,19 +39,23 @@ class Flow:
         most = limits.addresses_remembered
         self._frames = Paces(limits.frames_per_second, limits.frames_at_once, most)
         self._bytes = Paces(limits.frame_bytes_per_second, limits.frame_bytes_at_once, most)
+        self._patience = Paces(PATIENCE / QUIET, PATIENCE, most)
         self._lines = Paces(1 / QUIET, 1, most)
 
-    def pause(self, person: str, size: int, now: float) -> float:
-        """Note a message of ``size`` bytes; how many seconds to wait before the next one is read."""
-        pause = max(self._frames.take(person, 1, now), self._bytes.take(person, size, now))
-        if pause > WORTH_A_LINE and self._lines.wait(person, now) == 0:
+    def pause(self, person: str, size: int, now: float) -> Pause | None:
+        """Note a message of ``size`` bytes. None: read on."""
+        seconds = max(self._frames.take(person, 1, now), self._bytes.take(person, size, now))
+        if seconds == 0:
+            return None
+        say = self._patience.take(person, seconds, now) > 0 and self._lines.wait(person, now) == 0
+        if say:
             self._lines.take(person, 1, now)
             log.warning("%s sends faster than one person works; their sockets are read later", person)
-        return pause
+        return Pause(seconds, say)
 
 
-async def slowed(pause: float, gone: asyncio.Event) -> None:
-    """Wait ``pause`` seconds, or until the socket is gone: then its messages are read no more anyway."""
+async def slowed(pause: Pause, gone: asyncio.Event) -> None:
+    """Wait as long, or until the socket is gone: then its messages are read no more anyway."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(min(pause, LONGEST_PAUSE)):
+        async with asyncio.timeout(min(pause.seconds, LONGEST_PAUSE)):
             await gone.wait()

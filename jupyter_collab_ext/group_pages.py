@@ -87,7 +87,7 @@ class PacedKernelSocket(KernelWebsocketHandler):
         jupyters.on_message(ws_message)
         service = self.settings[ALIAS].service
         pause = service.flow.pause(self.current_user.username, len(ws_message), time.monotonic())
-        return slowed(pause, self._gone) if pause else None
+        return slowed(pause, self._gone) if pause is not None else None
 
     def on_close(self) -> None:
         """Nothing more is waited for."""

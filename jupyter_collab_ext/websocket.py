@@ -22,11 +22,12 @@ from tornado.websocket import WebSocketHandler
 
 from jupyter_collab_ext.asking import reach_for
 from jupyter_collab_ext.audience import Audience
-from jupyter_collab_ext.flow import slowed
+from jupyter_collab_ext.flow import Pause, slowed
 from jupyter_collab_ext.identity import may_hear, member_of
 from jupyter_collab_ext.service import LOBBY, Refused, Service
 from jupyter_collab_ext.transport import SocketTransport
 from notebook_sync.app import Connection, Transport
+from notebook_sync.core import wire
 from notebook_sync.core.ids import DocumentKey
 from notebook_sync.core.roles import Member, Role
 
@@ -49,6 +50,7 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
         self._activity = 0.0
         self._person = ""
         self._path = ""
+        self._wants_status = False
         self._gone = asyncio.Event()
 
     # --- the handshake ------------------------------------------------------------------------
@@ -109,12 +111,14 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
             return
         if self.ws_connection is None or self.ws_connection.is_closing():
             return
+        wants = frozenset(self.get_query_argument("collab", "").split(",")) - {""}
+        self._wants_status = "status" in wants
         self._connection = sync.connect(
             key,
             self._audience(key, transport),
             member,
             session_id=self.get_query_argument("sessionId", "") or None,
-            wants=frozenset(self.get_query_argument("collab", "").split(",")) - {""},
+            wants=wants,
             file_id=file_id,
         )
         if key is not None:
@@ -175,10 +179,12 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
         if self._connection is not None:
             self._connection.receive(message)
         pause = self._service.flow.pause(self._person, len(message), now)
-        return self._slowed(pause) if pause else None
+        if pause is not None and pause.say and self._wants_status:
+            self._transport.write(wire.encode_raw('{"type":"slowed"}'))
+        return self._slowed(pause) if pause is not None else None
 
-    async def _slowed(self, pause: float) -> None:
-        """Read on after ``pause`` seconds; a socket that was closed meanwhile ends at once."""
+    async def _slowed(self, pause: Pause) -> None:
+        """Read on after the pause; a socket that was closed meanwhile ends at once."""
         await slowed(pause, self._gone)
         if self._transport is not None:
             self._transport.last_sign = time.monotonic()

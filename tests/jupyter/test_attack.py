@@ -426,8 +426,8 @@ async def test_who_is_not_logged_in_is_told_what_to_do(
     assert "evil.example" not in away.headers["Location"]
 
 
-async def lobby(browser: Browser) -> WebSocketClientConnection:
-    url = browser.socket_url("api/collaboration/room/JupyterLab:globalAwareness", {})
+async def lobby(browser: Browser, **query: str) -> WebSocketClientConnection:
+    url = browser.socket_url("api/collaboration/room/JupyterLab:globalAwareness", query)
     return await websocket_connect(HTTPRequest(url, headers=browser.socket_headers()))
 
 
@@ -457,7 +457,8 @@ async def test_a_flood_of_frames_slows_its_sender_only_and_loses_nothing(
 ) -> None:
     limits = replace(Limits(), frames_per_second=100.0, frames_at_once=50)
     collab.service.flow = Flow(limits)
-    flooder, other = await lobby(browsers["participant-1"]), await lobby(browsers["participant-4"])
+    flooder = await lobby(browsers["participant-1"], collab="status")
+    other = await lobby(browsers["participant-4"])
     step1 = frames.sync_step1(b"\x00")
     began = time.monotonic()
     for _ in range(300):
@@ -465,9 +466,13 @@ async def test_a_flood_of_frames_slows_its_sender_only_and_loses_nothing(
     await other.write_message(step1, binary=True)
     await read(other, lambda frame: frame[:2] == b"\x00\x01")
     others_wait = time.monotonic() - began
+    told: list[bytes] = []
     for _ in range(300):
-        await read(flooder, lambda frame: frame[:2] == b"\x00\x01")
+        await read(flooder, lambda frame: told.append(frame) or frame[:2] == b"\x00\x01")  # type: ignore[func-returns-value]  # noted in passing
     flooders_wait = time.monotonic() - began
+    assert sum(b'"slowed"' in frame for frame in told) == 1, "its sender is told, once"
+    assert caplog.text.count("participant-1 sends faster than one person works") == 1
+    assert "participant-4 sends" not in caplog.text
     assert flooders_wait > 2.0, "250 frames beyond the 50 at once, at 100 a second"
     assert others_wait < flooders_wait / 2
     for socket in (flooder, other):
