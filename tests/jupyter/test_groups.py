@@ -233,7 +233,7 @@ async def test_a_file_that_moves_to_another_group_takes_its_readers_along(
     assert await closed(mine) == (4404, "this file was moved to where you can't open it")
     await hosts.write_message(frames.sync_step1(b"\x00"), binary=True)
     await read(hosts, lambda frame: frame[:2] == b"\x00\x01")
-    await hang_up(hosts)
+    await hang_up(mine, hosts)
 
 
 # --- kernels -----------------------------------------------------------------------------------------
