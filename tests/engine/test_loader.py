@@ -321,3 +321,26 @@ async def test_what_a_server_recorded_before_it_ended_goes_to_the_store_though_n
         await ended.record(document, L, [(1, typed("acknowledged as local", 501))])
     await bench.recovery.look()
     assert bench.given_back == [head]
+
+
+async def test_nobody_goes_on_in_a_provisional_history_that_is_being_carried_over() -> None:
+    """It is carried once: what was typed after that would be left behind."""
+    bench = Bench()
+    bench.store.faults.down = True
+    first = await bench.naming.lineage(KEY)
+    bench.naming.outlived(first.document)
+    second = await bench.naming.lineage(KEY)
+    assert second.document != first.document
+    assert second.lineage != first.lineage
+
+
+async def test_a_provisional_history_of_another_server_on_this_disk_is_not_gone_on_in() -> None:
+    bench = Bench()
+    head = LocalHead(DocumentId("d" * 32), L, KEY, None, provisional=True)
+    async with MemoryLocalCopies(bench.disk, NodeId("other")) as other:
+        await other.keep(head, typed("theirs"), 0)
+        bench.store.faults.down = True
+        local = await bench.loader.open_locally(KEY)
+        assert local is not None
+        assert local[0] != head.document
+        assert text_of(local[1]) == "from the file"

@@ -51,7 +51,7 @@ def channel(role: Role | None, form: str) -> Channel:
     from jupyter_collab_ext.identity import Guest
     from jupyter_collab_ext.people import Person
 
-    person = None if role is None else Guest.of(Person("p", "P", "P", "#112233", role, "group-1"))
+    person = None if role is None else Guest.of(Person("p", "P", "P", "#112233", role, ("group-1",)))
     return Channel(person, form)
 
 

@@ -29,6 +29,7 @@ FOUND = {
     690: "a slow reader was not given the first update that had to wait",
     883: "two servers that both seeded a notebook had every cell twice",
     1081: "a room that asked whether the store recovers waited for itself",
+    19205: "people went on in a provisional history while what was done in it before was carried over",
     718: "a document stayed open that its path had lost while it was being founded",
 }
 

@@ -174,6 +174,8 @@ async def _give_back(head: LocalHead, registry: Registry, workshop: Workshop) ->
         return  # an open room looks after itself; one of another document has nothing of this
     if await workshop.saver.files.stamp(head.key.path) is None:
         return  # deleted, or renamed behind our back: there is no document to give anything to
+    if head.provisional and not await workshop.copies.left_over(head.document):
+        return  # the server that made it lives, and carries over what its people did, once
     document = await workshop.store.document_id(head.key, head.document)
     if document == head.document:
         await _open_once(head, registry)

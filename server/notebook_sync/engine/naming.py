@@ -47,6 +47,8 @@ class Naming:
     patience: float = 0.0
     ended: Callable[[DocumentId], Awaitable[None]] = nothing_kept
     _reserving: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _provisional: set[DocumentId] = field(default_factory=set)
+    """Provisional documents of this run of the server that people may go on in."""
 
     async def document(self, key: DocumentKey) -> DocumentId:
         """The id of the document at ``key``. Raises ``StoreUnavailable``."""
@@ -95,10 +97,18 @@ class Naming:
     async def local(self, key: DocumentKey) -> LocalHead | None:
         """What this disk knows of the document at the path; None also if the disk can't be read."""
         try:
-            return await self.copies.find_path(key)
+            head = await self.copies.find_path(key)
         except LocalDiskFailed as error:
             log.warning("what this disk keeps of %s can't be read: %s", key, error)
             return None
+        # What is carried over is one content, once. So nobody goes on in a provisional history when that has
+        # begun, nor in one of another server on this disk, or of a run before: those are carried over too.
+        mine = head is None or not head.provisional or head.document in self._provisional
+        return head if mine else None
+
+    def outlived(self, provisional: DocumentId) -> None:
+        """The store has another history for its path, and what was done here is being carried over."""
+        self._provisional.discard(provisional)
 
     async def renamed(self, old: str, new: str) -> None:
         """This disk's copies of documents at and below ``old`` follow to ``new``."""
@@ -141,6 +151,7 @@ class Naming:
         head = LocalHead(
             DocumentId(self.new_id()), Lineage(self.new_id()), key, cursor=None, provisional=True
         )
+        self._provisional.add(head.document)
         try:
             await self.copies.keep(head, b"\x00\x00", 0)
         except LocalDiskFailed as error:

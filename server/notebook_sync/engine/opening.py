@@ -112,6 +112,8 @@ class Opening:
     async def outlived(self, effect: ef.Outlived) -> None:
         """The room ends meanwhile; this goes on until the store and the disk have taken it."""
         outlived, document, failures = self._workshop.outlived, self._room.document, 0
+        if effect.provisional:
+            self._workshop.naming.outlived(document)
         while True:
             try:
                 if effect.provisional:
