@@ -51,7 +51,7 @@ start: lab ## Start the example hackathon and print a link for each person; ARGS
 	@echo "Starting JupyterLab on $(ROOT) (about 5 s)"
 	@$(BIN)/jupyter collab start --notebooks examples/hackathon --root $(ROOT) $(ARGS)
 
-test: tests ## Run all tests, in a real browser too (about 15 minutes); ARGS go to pytest
+test: tests ## Run all tests, in a real browser too (about 25 minutes); ARGS go to pytest
 	@$(BIN)/python tests/run.py $(ARGS)
 
 check: tests ## Style, import rules and types (about half a minute)

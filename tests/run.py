@@ -34,7 +34,7 @@ class Part:
     options: tuple[str, ...] = ()
 
 
-SYSTEM = Part("tests on real servers, with faults", "5 minutes", ("faults",))
+SYSTEM = Part("tests on real servers, with faults", "9 minutes", ("faults",))
 INTEROP = Part("clients of other projects, unchanged", "4 minutes, the first time more", ("interop",))
 BROWSER = Part("seven pages in a real browser", "3 minutes", ("browser",))
 
@@ -45,7 +45,7 @@ def everything_else() -> Part:
     tests = {path.relative_to(HERE).parts[0] for path in HERE.rglob("test_*.py")}
     name = "unit, property, simulation, contract and Jupyter tests"
     options = ("-n", "2", "--dist", "loadgroup", "-o", "asyncio_debug=true")
-    return Part(name, "5 minutes", tuple(sorted(tests - elsewhere)), options)
+    return Part(name, "8 minutes", tuple(sorted(tests - elsewhere)), options)
 
 
 def found(names: tuple[str, ...]) -> bool:

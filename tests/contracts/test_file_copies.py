@@ -163,7 +163,7 @@ async def test_what_waits_shares_a_turn_and_a_flush(root: Path, monkeypatch: pyt
         rest = asyncio.gather(
             *(copies.record(document, L, [(n, b"x")]) for document in (D, E) for n in range(2, 50))
         )
-        await asyncio.to_thread(gate.set)  # the others wait by now: they began before this did
+        asyncio.get_running_loop().call_soon(gate.set)  # after each of them has begun, and waits
         await first
         await rest
         flushes = [name for call, name in power.events if call == "fsync" and name.endswith(".journal")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -35,9 +36,9 @@ LIMITS = replace(
 
 
 @pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder() -> Iterator[Path]:
     """A short path: the embedded Valkey's socket lies below it."""
-    path = Path(os.path.realpath("/tmp")) / f"jf{os.getpid()}"
+    path = Path(os.path.realpath(tempfile.mkdtemp(prefix="jf")))
     (path / "root" / "week").mkdir(parents=True)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1", id="one")])
     nbformat.write(notebook, path / "root" / "work.ipynb")
