@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from notebook_sync.core.errors import LocalDiskFailed, StoreUnavailable
+from notebook_sync.core.errors import StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage, NodeId
 from notebook_sync.core.replica import merge
 from notebook_sync.ports import (
@@ -97,7 +97,7 @@ class Outlived:
                 break
         else:
             raise StoreUnavailable(f"{key.path} changes too fast in the store")
-        await self._forget(provisional)
+        await self.copies.forget(provisional)  # a disk that refuses: all of it again, which adds nothing
 
     async def _keep_loser(
         self, document: DocumentId, key: DocumentKey, loser: bytes, conflicts: tuple[str, ...]
@@ -105,12 +105,6 @@ class Outlived:
         note = f"Typed while the store was away, and changed by others too: {', '.join(conflicts)}"
         version = await self.versions.add(document, key.path, loser, reason="merge", note=note)
         self.notice(key, "warning", f"{key.path}: {note}; kept as the version {version.id}")
-
-    async def _forget(self, provisional: DocumentId) -> None:
-        try:
-            await self.copies.forget(provisional)
-        except LocalDiskFailed as error:
-            log.warning("a copy that is not needed any more stays on this disk: %s", error)
 
 
 def _as_node(lineage: Lineage) -> NodeId:
