@@ -178,13 +178,20 @@ class Document:
 
     def _add_local(self, stored: list[bytes], local: tuple[bytes, ...]) -> None:
         """This disk's copy of the same lineage: what the store lacks, for it was set back, or this server
-        ended before it got there, goes to the store (rule 15)."""
-        before = self.replica.state_vector()
-        changed = self.content.merge_in(local)
-        if changed is None:
-            self.content.fill([*stored, *local])
-        if changed is not False or self.content.gapped:
-            self.log.submit(self.content.state(before))
+        ended before it got there, goes to the store (rule 15): records as they were made, since others may
+        look for one of them, and of a snapshot only what is missing."""
+        for update in local:
+            before = self.replica.state_vector()
+            changed = self.content.merge_in((update,))
+            if changed is None:
+                self.content.fill([*stored, *local])
+                self.log.submit(self.content.lacking(stored))
+                return
+            if changed:
+                small = len(update) <= self._limits.channel_inline
+                self.log.submit(update if small else self.content.state(before))
+        if self.content.gapped:
+            self.log.submit(self.content.lacking(stored))
 
     def opened_locally(self, event: ev.OpenedLocally, now: float) -> None:
         """Without the store, from this disk; what the store has is merged in when it is back (rule 9)."""
