@@ -147,6 +147,23 @@ def test_what_only_this_disk_has_goes_to_the_store_when_the_document_is_opened()
     assert text_of(*append.updates) == "only here"
 
 
+def test_records_of_this_disk_go_to_the_store_as_they_were_made_in_whatever_order_they_lie_there() -> None:
+    """Those of several servers lie one after the other, so one may come before what it builds on."""
+    doc: Doc[Any] = Doc(client_id=700)
+    text = doc.get("t", type=Text)
+    text += "one "
+    first, before = doc.get_update(), doc.get_state()
+    text += "two "
+    second = doc.get_update(before)
+    world = RoomUnderTest(open_now=False)
+    effects = world.tell(
+        ev.Opened(LINEAGE, GENERATION, seed_update(), (), 0, bytes(8), (seed_update(), second, first))
+    )
+    (append,) = of(effects, ef.Append)
+    assert append.updates == (second, first)
+    assert text_of(world.room.replica.diff()) == "one two "
+
+
 def test_what_the_store_has_already_is_not_given_to_it_again() -> None:
     world = RoomUnderTest(open_now=False)
     effects = world.tell(ev.Opened(LINEAGE, GENERATION, seed_update(), (), 0, bytes(8), (seed_update(),)))

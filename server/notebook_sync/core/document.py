@@ -178,20 +178,24 @@ class Document:
 
     def _add_local(self, stored: list[bytes], local: tuple[bytes, ...]) -> None:
         """This disk's copy of the same lineage: what the store lacks, for it was set back, or this server
-        ended before it got there, goes to the store (rule 15): records as they were made, since others may
-        look for one of them, and of a snapshot only what is missing."""
+        ended before it got there, goes to the store (rule 15): a record as it was made, since others may
+        look for it there, and of a snapshot only what is missing."""
+        content = self.content
         for update in local:
-            before = self.replica.state_vector()
-            changed = self.content.merge_in((update,))
-            if changed is None:
-                self.content.fill([*stored, *local])
-                self.log.submit(self.content.lacking(stored))
+            if len(update) > self._limits.channel_inline:
+                before = self.replica.state_vector()
+                if content.merge_in((update,)):
+                    self.log.submit(content.state(before))
+            elif (summary := content.summary(update)) is not None:
+                if content.take(update, summary) in (Taken.CHANGED, Taken.PARKED):
+                    self.log.submit(update)
+            if content.damaged:
+                content.fill([*stored, *local])
+                self.log.submit(content.lacking(stored))
                 return
-            if changed:
-                small = len(update) <= self._limits.channel_inline
-                self.log.submit(update if small else self.content.state(before))
-        if self.content.gapped:
-            self.log.submit(self.content.lacking(stored))
+        content.unparked()
+        if content.gapped:
+            self.log.submit(content.lacking(stored))
 
     def opened_locally(self, event: ev.OpenedLocally, now: float) -> None:
         """Without the store, from this disk; what the store has is merged in when it is back (rule 9)."""
