@@ -105,6 +105,21 @@ class TypingPeople:
 
 
 @asynccontextmanager
+async def onlooker(url: str, token: str, path: str) -> AsyncIterator[CollabClient]:
+    """Somebody who has the notebook open at the server at ``url`` (ends with a slash), and types nothing."""
+    browser = Browser(url, token=token)
+    client = CollabClient(browser, path, user=plain_user("Cleo", random.Random(2)))
+    running = asyncio.get_running_loop().create_task(client.run())
+    try:
+        await client.until_synced(30)
+        yield client
+    finally:
+        await client.close()
+        await running
+        browser.close()
+
+
+@asynccontextmanager
 async def typing_people(url: str, token: str, path: str) -> AsyncIterator[TypingPeople]:
     """Two people in a notebook of the server at ``url`` (ends with a slash), who have begun to type."""
     browsers = [Browser(url, token=token) for _ in range(2)]
