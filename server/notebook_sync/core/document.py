@@ -42,6 +42,8 @@ from notebook_sync.core.update import UpdateSummary, decode
 from notebook_sync.core.update_log import UpdateLog
 
 EMPTY_UPDATE = b"\x00\x00"
+NEW = (Taken.CHANGED, Taken.PARKED)
+"""What becomes of an update that brought something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class Document:
     def take(self, update: bytes, summary: UpdateSummary, source: ConnectionId | None, now: float) -> Taken:
         """An update from a client or the file: apply, pass on the bytes as they came, log them (rule 1)."""
         taken = self._apply(update, summary, source, now)
-        if taken in (Taken.CHANGED, Taken.PARKED):
+        if taken in NEW:
             self._submit(update)
         return taken
 
@@ -186,9 +188,8 @@ class Document:
                 before = self.replica.state_vector()
                 if content.merge_in((update,)):
                     self.log.submit(content.state(before))
-            elif (summary := content.summary(update)) is not None:
-                if content.take(update, summary) in (Taken.CHANGED, Taken.PARKED):
-                    self.log.submit(update)
+            elif (summary := content.summary(update)) is not None and content.take(update, summary) in NEW:
+                self.log.submit(update)
             if content.damaged:
                 content.fill([*stored, *local])
                 self.log.submit(content.lacking(stored))
@@ -337,7 +338,7 @@ class Document:
         summary = self.content.summary(update)
         if summary is None:
             return False
-        return self._apply(update, summary, None, now) in (Taken.CHANGED, Taken.PARKED)
+        return self._apply(update, summary, None, now) in NEW
 
     def log_read(self, event: ev.LogRead, now: float) -> bool:
         """The answer to ``FetchEntries``. True if the document changed."""
