@@ -11,6 +11,7 @@ from typing import Any
 
 from notebook_sync.core.ids import DocumentKind
 from notebook_sync.core.limits import Limits
+from notebook_sync.core.paths import within
 
 
 class Bases:
@@ -35,7 +36,7 @@ class Bases:
 
     def forget(self, path: str) -> None:
         """The file or folder is another one now, or gone."""
-        for known in [k for k in self._kept if k[1] == path or k[1].startswith(f"{path}/")]:
+        for known in [k for k in self._kept if within(k[1], path)]:
             self._drop(known)
 
     def _drop(self, known: tuple[str, str, DocumentKind]) -> None:

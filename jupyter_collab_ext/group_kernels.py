@@ -14,7 +14,8 @@ from jupyter_server.serverapp import ServerApp
 from tornado import web
 
 from jupyter_collab_ext.asking import reach_here
-from jupyter_collab_ext.reach import Reach, cleaned, within
+from jupyter_collab_ext.reach import Reach, cleaned
+from notebook_sync.core.paths import within
 
 
 def kernel_within(manager: Any, kernel_id: str, reach: Reach) -> bool:

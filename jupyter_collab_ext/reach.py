@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jupyter_collab_ext.people import Person, Roster
+from notebook_sync.core.paths import within
 from notebook_sync.core.roles import Action, may
 
 LONGEST_NAME = 255
@@ -34,11 +35,6 @@ def cleaned(path: str) -> str | None:
     if clean and ({"", ".", ".."} & set(parts) or any(len(part.encode()) > LONGEST_NAME for part in parts)):
         return None
     return clean
-
-
-def within(path: str, folder: str) -> bool:
-    """Whether a cleaned path is the folder or below it."""
-    return path == folder or path.startswith(f"{folder}/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from typing import Any
 from tornado import web
 
 from jupyter_collab_ext.group_kernels import kernel_within, kernels_of
-from jupyter_collab_ext.reach import Reach, within
+from jupyter_collab_ext.reach import Reach
 from jupyter_collab_ext.sessions import path_meant
 from notebook_sync.core.limits import Limits
+from notebook_sync.core.paths import within
 
 LIMITS = Limits()
 LOOKS = ("GET", "HEAD", "OPTIONS")

@@ -29,6 +29,7 @@ from jupyter_collab_ext.transport import SocketTransport
 from notebook_sync.app import Connection, Transport
 from notebook_sync.core import wire
 from notebook_sync.core.ids import DocumentKey
+from notebook_sync.core.paths import moved
 from notebook_sync.core.roles import Member, Role
 
 ACTIVITY_INTERVAL = 10.0
@@ -130,9 +131,10 @@ class RoomHandler(WebSocketHandler, JupyterHandler):
 
     def moved(self, old: str, new: str) -> None:
         """A file or folder was renamed: the socket ends if its document is out of its person's reach now."""
-        if self._path != old and not self._path.startswith(f"{old}/"):
+        path = moved(self._path, old, new)
+        if path is None:
             return
-        self._path = new + self._path.removeprefix(old)
+        self._path = path
         if self._transport is not None and not reach_for(self).sees(self._path):
             self._transport.close(4404, "this file was moved to where you can't open it")
 

@@ -51,6 +51,7 @@ from notebook_sync.adapters.local_writer import JournalWriter
 from notebook_sync.core.errors import LocalDiskFailed
 from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage, NodeId
 from notebook_sync.core.limits import Limits
+from notebook_sync.core.paths import within
 from notebook_sync.ports import LocalCopy, LocalHead
 
 log = logging.getLogger(__name__)
@@ -242,9 +243,9 @@ class FileLocalCopies:
 
     def _rename(self, old: str, new: str) -> None:
         newest = self._index.newest().values()
-        following = [kept for kept in newest if _below(kept.head.key.path, old)]
+        following = [kept for kept in newest if within(kept.head.key.path, old)]
         for kept in newest if following else ():
-            if _below(kept.head.key.path, new) and kept not in following:
+            if within(kept.head.key.path, new) and kept not in following:
                 self._forget(kept.head.document)
         for kept in following:
             path = new + kept.head.key.path[len(old) :]
@@ -286,7 +287,3 @@ class FileLocalCopies:
                 return await waiting
         except TimeoutError:
             raise LocalDiskFailed(f"{path}: the disk does not answer within {patience:g} s") from None
-
-
-def _below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")

@@ -14,6 +14,7 @@ from types import TracebackType
 
 from notebook_sync.core.errors import LocalDiskFailed
 from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage, NodeId
+from notebook_sync.core.paths import within
 from notebook_sync.ports import LocalCopy, LocalHead
 
 _RECORD_OVERHEAD = 20
@@ -241,9 +242,9 @@ class MemoryLocalCopies:
         """See ``ports.LocalCopies``."""
         self._disk.check()
         heads = [head for _, head in self._disk.heads()]
-        following = [head for head in heads if _below(head.key.path, old)]
+        following = [head for head in heads if within(head.key.path, old)]
         for head in heads if following else ():
-            if _below(head.key.path, new) and head not in following:
+            if within(head.key.path, new) and head not in following:
                 self._disk.files.pop(head.document, None)
         for head in following:
             servers = self._disk.newest(head.document).values()
@@ -257,7 +258,3 @@ class MemoryLocalCopies:
         self._disk.check()
         self._disk.files.pop(document, None)
         self._disk.answer()
-
-
-def _below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")

@@ -18,6 +18,7 @@ from notebook_sync.adapters.memory_faults import Faults
 from notebook_sync.core.errors import DocumentEnded
 from notebook_sync.core.ids import DocumentId, DocumentKey, Generation, Lineage, NodeId
 from notebook_sync.core.limits import Limits
+from notebook_sync.core.paths import within
 from notebook_sync.ports import (
     Appended,
     Attendance,
@@ -175,7 +176,7 @@ class MemoryStore:
     async def rename(self, old: str, new: str) -> None:
         """See ``ports.UpdateStore``."""
         await self.faults.before()
-        moving = [key for key in self._index if _below(key.path, old)] if old != new else []
+        moving = [key for key in self._index if within(key.path, old)] if old != new else []
         moved = {DocumentKey(key.kind, new + key.path[len(old) :]): self._index.pop(key) for key in moving}
         if moved:
             self._end(new)
@@ -189,7 +190,7 @@ class MemoryStore:
         self.faults.after()
 
     def _end(self, path: str) -> None:
-        for key in [key for key in self._index if _below(key.path, path)]:
+        for key in [key for key in self._index if within(key.path, path)]:
             self._documents[self._index.pop(key)].ended = True
 
     # --- content ------------------------------------------------------------------------------
@@ -306,7 +307,3 @@ def _is_place(stored: _Document, cursor: Cursor) -> bool:
     chains |= {stored.seq: stored.chain, stored.snapshot_at[0]: stored.snapshot_at[1]}
     follow = sum(entry.seq > cursor.seq for entry in stored.log)
     return chains.get(cursor.seq) == cursor.chain and follow == stored.seq - cursor.seq
-
-
-def _below(path: str, top: str) -> bool:
-    return path == top or path.startswith(f"{top}/")

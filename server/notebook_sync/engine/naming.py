@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from notebook_sync.core.errors import DocumentEnded, LocalDiskFailed, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage
+from notebook_sync.core.paths import within
 from notebook_sync.engine.backoff import backoff
 from notebook_sync.ports import LocalCopies, LocalHead, UpdateStore
 
@@ -121,7 +122,7 @@ class Naming:
         """The documents at and below ``path`` have ended: nothing of them is kept on this disk."""
         try:
             for head in await self.copies.heads():
-                if head.key.path == path or head.key.path.startswith(f"{path}/"):
+                if within(head.key.path, path):
                     await self.copies.forget(head.document)
                     await self.ended(head.document)
         except LocalDiskFailed as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from notebook_sync.core import events as ev
 from notebook_sync.core.ids import DocumentKey, UserId
 from notebook_sync.core.lifecycle import DocumentState
+from notebook_sync.core.paths import moved
 from notebook_sync.engine.runner import RoomRunner
 from notebook_sync.engine.workshop import CLOSE_MISSING, Told, Workshop
 from notebook_sync.ports import LateWrite
@@ -87,12 +88,3 @@ class Registry:
         for runner in runners:
             runner.post(ev.CloseAsked(CLOSE_GOING_AWAY, "the server is shutting down"))
         await asyncio.wait([runner.gone for runner in runners], timeout=deadline / 2)
-
-
-def moved(path: str, old: str, new: str) -> str | None:
-    """Where ``path`` is after ``old`` became ``new``; None if it is not at or below ``old``."""
-    if path == old:
-        return new
-    if path.startswith(f"{old}/"):
-        return new + path[len(old) :]
-    return None
