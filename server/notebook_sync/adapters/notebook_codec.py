@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
@@ -19,7 +20,38 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class NotebookCodec:
+class _Codec(ABC):
+    """The codec's functions, as calls of the port; ``_call`` says where they run."""
+
+    async def seed(self, kind: DocumentKind, data: bytes, *, trusted: bool, lineage: str = "") -> bytes:
+        return await self._call(codec_worker.seed, kind, data, trusted, lineage)
+
+    async def render(self, kind: DocumentKind, state: bytes) -> Rendered:
+        return await self._call(codec_worker.render, kind, state)
+
+    async def slim(self, kind: DocumentKind, data: bytes) -> bytes:
+        return await self._call(codec_worker.slim, kind, data)
+
+    async def merge(
+        self,
+        kind: DocumentKind,
+        state: bytes,
+        base: bytes | None,
+        theirs: bytes,
+        seen: Sequence[str] = (),
+        *,
+        once: bool = False,
+    ) -> Merged:
+        return await self._call(codec_worker.merge, kind, state, base, theirs, tuple(seen), once)
+
+    async def merge_view(self, state: bytes, base: bytes | None, file: bytes) -> ViewMerged:
+        return await self._call(codec_worker.merge_view, state, base, file)
+
+    @abstractmethod
+    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
+class NotebookCodec(_Codec):
     """The ``DocumentCodec`` that works in a worker process; ``async with`` starts and ends it.
 
     All calls go through the process: rendering a notebook of 40 cells takes about 3 ms, which the
@@ -50,30 +82,6 @@ class NotebookCodec:
     ) -> None:
         await asyncio.to_thread(self._worker.shutdown)
 
-    async def seed(self, kind: DocumentKind, data: bytes, *, trusted: bool, lineage: str = "") -> bytes:
-        return await self._call(codec_worker.seed, kind, data, trusted, lineage)
-
-    async def render(self, kind: DocumentKind, state: bytes) -> Rendered:
-        return await self._call(codec_worker.render, kind, state)
-
-    async def slim(self, kind: DocumentKind, data: bytes) -> bytes:
-        return await self._call(codec_worker.slim, kind, data)
-
-    async def merge(
-        self,
-        kind: DocumentKind,
-        state: bytes,
-        base: bytes | None,
-        theirs: bytes,
-        seen: Sequence[str] = (),
-        *,
-        once: bool = False,
-    ) -> Merged:
-        return await self._call(codec_worker.merge, kind, state, base, theirs, tuple(seen), once)
-
-    async def merge_view(self, state: bytes, base: bytes | None, file: bytes) -> ViewMerged:
-        return await self._call(codec_worker.merge_view, state, base, file)
-
     async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         for _ in range(2):
             try:
@@ -83,29 +91,8 @@ class NotebookCodec:
         raise RoomError(f"reading or writing this document ended the worker process twice ({cause})")
 
 
-class InlineCodec:
+class InlineCodec(_Codec):
     """The same codec without a process, for tests and simulation."""
 
-    async def seed(self, kind: DocumentKind, data: bytes, *, trusted: bool, lineage: str = "") -> bytes:
-        return codec_worker.seed(kind, data, trusted, lineage)
-
-    async def render(self, kind: DocumentKind, state: bytes) -> Rendered:
-        return codec_worker.render(kind, state)
-
-    async def slim(self, kind: DocumentKind, data: bytes) -> bytes:
-        return codec_worker.slim(kind, data)
-
-    async def merge(
-        self,
-        kind: DocumentKind,
-        state: bytes,
-        base: bytes | None,
-        theirs: bytes,
-        seen: Sequence[str] = (),
-        *,
-        once: bool = False,
-    ) -> Merged:
-        return codec_worker.merge(kind, state, base, theirs, tuple(seen), once)
-
-    async def merge_view(self, state: bytes, base: bytes | None, file: bytes) -> ViewMerged:
-        return codec_worker.merge_view(state, base, file)
+    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(*args, **kwargs)
