@@ -85,15 +85,16 @@ class explained(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads 
 # --- what it says of itself -----------------------------------------------------------------------
 
 
-async def check_server(connection: Redis, name: str, *, allow_memory: bool, declared: str | None) -> str:
-    """The level of what it keeps (rule 15). Raises ``ConfigError`` for a server that loses documents."""
+async def check_server(connection: Redis, name: str, declared: str | None) -> str:
+    """The level of what it keeps (rule 15). Raises ``ConfigError`` for a server that loses documents, unless
+    that is ``declared``."""
     if declared is not None and declared not in LEVELS:
         raise ConfigError(f"the level of {name} is memory, redis or disk, not {declared!r}")
     info = await _info(connection, name)
     if info is not None:
         check_info(info, name)
     level = level_of(info or {}, await _config(connection), name, declared)
-    if level == "memory" and not allow_memory:
+    if level == "memory" and declared != "memory":
         raise ConfigError(
             f"{name} loses what it holds when it is killed (appendonly no): set appendonly to yes"
         )

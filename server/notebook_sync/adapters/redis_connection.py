@@ -56,8 +56,8 @@ async def connect(
 
 
 async def _check(connection: Client, url: str, namespace: str, level: str | None) -> None:
-    name, allow_memory = redacted(url), level == "memory"
-    connection.level = await check_server(connection, name, allow_memory=allow_memory, declared=level)
+    name = redacted(url)
+    connection.level = await check_server(connection, name, level)
     await check_permissions(connection, name, namespace)
     await load_functions(connection)
     probe = f"jc:{namespace}:{{probe}}"
