@@ -69,6 +69,15 @@ def test_failures_are_tried_again_later_each_time_and_capped(saving: Saving) -> 
     assert not saving.failing
 
 
+def test_a_file_that_refuses_for_days_is_still_tried_again(saving: Saving) -> None:
+    """Doubled some thousand times, the pause was too large a number, which closed the room."""
+    saving.edited(1, now=0.0)
+    for _ in range(2000):
+        saving.started(1, 0.0)
+        saving.failed(0.0)
+    assert saving.due_at() == 30.0
+
+
 def test_without_autosave_only_a_request_saves(saving: Saving) -> None:
     saving.autosave = False
     saving.edited(1, now=0.0)

@@ -13,10 +13,10 @@ from pycrdt import Doc
 from notebook_sync.adapters import memory_store
 from notebook_sync.core import wire
 from notebook_sync.core.connections import Connected
-from notebook_sync.core.document import EMPTY_UPDATE
 from notebook_sync.core.intake import Intake
 from notebook_sync.core.reconcile import Plan, plan
 from notebook_sync.core.roles import Role
+from notebook_sync.core.update import EMPTY_UPDATE
 from notebook_sync.core.update_log import UpdateLog
 from notebook_sync.engine import checkpointer
 from notebook_sync.engine.connection import Connection

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from notebook_sync.core import events as ev
+from notebook_sync.core.backoff import backoff
 from notebook_sync.core.content import Content, Taken
 from notebook_sync.core.effects import (
     Append,
@@ -38,10 +39,9 @@ from notebook_sync.core.people import People
 from notebook_sync.core.replica import Replica
 from notebook_sync.core.state_vector import decode_state_vector, encode_state_vector
 from notebook_sync.core.tail import Tail
-from notebook_sync.core.update import UpdateSummary, decode
+from notebook_sync.core.update import EMPTY_UPDATE, UpdateSummary, decode
 from notebook_sync.core.update_log import UpdateLog
 
-EMPTY_UPDATE = b"\x00\x00"
 NEW = (Taken.CHANGED, Taken.PARKED)
 """What becomes of an update that brought something."""
 
@@ -309,9 +309,10 @@ class Document:
 
     def append_failed(self, event: ev.AppendFailed, now: float) -> None:
         """The store is away: the same batch goes again, later each time."""
-        wait = self._limits.append_retry_first * 2.0**self._append_failures
-        self._append_failures = min(self._append_failures + 1, 16)
-        self._retry_append_at = now + min(wait, self._limits.append_retry_most)
+        limits = self._limits
+        self._append_failures += 1
+        wait = backoff(self._append_failures, limits.append_retry_first, limits.append_retry_most)
+        self._retry_append_at = now + wait
         if self._lifecycle.state is DocumentState.LIVE:
             self.move(DocumentState.DEGRADED, event.reason)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from notebook_sync.core import wire
 from notebook_sync.core.connections import Connected
 from notebook_sync.core.content import Taken
-from notebook_sync.core.document import EMPTY_UPDATE, Document
+from notebook_sync.core.document import Document
 from notebook_sync.core.effects import Disconnect, Effect, Send
 from notebook_sync.core.errors import ProtocolError
 from notebook_sync.core.ids import ClientId, ConnectionId
@@ -17,7 +17,7 @@ from notebook_sync.core.limits import Limits
 from notebook_sync.core.people import People
 from notebook_sync.core.roles import Action
 from notebook_sync.core.state_vector import decode_state_vector, encode_state_vector
-from notebook_sync.core.update import UpdateSummary, decode
+from notebook_sync.core.update import EMPTY_UPDATE, UpdateSummary, decode
 
 CLOSE_PROTOCOL = 1007
 CLOSE_POLICY = 1008

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from notebook_sync.core.backoff import backoff
 from notebook_sync.core.limits import Limits
 
 
@@ -112,9 +113,9 @@ class Journaling:
 
     def _failed(self, now: float) -> None:
         self._busy_since = None
-        wait = self._limits.journal_retry_first * 2.0 ** min(self._failures, 16)
         self._failures += 1
-        self._retry_at = now + min(wait, self._limits.journal_retry_most)
+        wait = backoff(self._failures, self._limits.journal_retry_first, self._limits.journal_retry_most)
+        self._retry_at = now + wait
 
     # --- snapshots ----------------------------------------------------------------------------
 

@@ -9,9 +9,8 @@ from notebook_sync.core.ids import ConnectionId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.presence import Presence
 from notebook_sync.core.roles import Member
-
-EMPTY_STATE_VECTOR = b"\x00"
-EMPTY_UPDATE = b"\x00\x00"
+from notebook_sync.core.state_vector import EMPTY_STATE_VECTOR
+from notebook_sync.core.update import EMPTY_UPDATE
 
 LobbyEvent = ev.Joined | ev.Left | ev.MessageReceived | ev.PeerAwareness | ev.Tick
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from notebook_sync.core.backoff import backoff
 from notebook_sync.core.limits import Limits
 
 
@@ -88,9 +89,9 @@ class Saving:
     def failed(self, now: float) -> None:
         """The file could not be written: try again, later each time."""
         self.running = None
-        wait = self._limits.save_retry_first * 2**self._failures
         self._failures += 1
-        self._not_before = now + min(wait, self._limits.save_retry_most)
+        wait = backoff(self._failures, self._limits.save_retry_first, self._limits.save_retry_most)
+        self._not_before = now + wait
         self._asked = True
         if self._first_unsaved_at is None:
             self._first_unsaved_at = now

@@ -8,6 +8,9 @@ from typing import Final
 from notebook_sync.core.errors import ProtocolError
 from notebook_sync.core.lib0 import Reader, encode_varuint
 
+EMPTY_STATE_VECTOR: Final = b"\x00"
+"""Of somebody who has nothing."""
+
 MAX_CLOCK: Final = 2**31 - 1
 """The largest clock taken. Yjs counts to 2^53 - 1, but yrs wraps around at 2^32 without a word; and
 two thousand million characters by one client id never happen."""

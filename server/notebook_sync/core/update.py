@@ -12,8 +12,15 @@ from dataclasses import dataclass
 from notebook_sync.core.errors import ProtocolError
 from notebook_sync.core.lib0 import Reader
 from notebook_sync.core.limits import Limits
-from notebook_sync.core.state_vector import decode_state_vector, encode_state_vector
+from notebook_sync.core.state_vector import (
+    EMPTY_STATE_VECTOR,
+    decode_state_vector,
+    encode_state_vector,
+)
 from notebook_sync.core.structs import Span, StructReader, read_delete_set
+
+EMPTY_UPDATE = b"\x00\x00"
+"""The v1 update that brings nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ class Clocks:
     ``state_vector``: encoded, what is there without a gap at the start.
     """
 
-    def __init__(self, state_vector: bytes = b"\x00", limits: Limits | None = None) -> None:
+    def __init__(self, state_vector: bytes = EMPTY_STATE_VECTOR, limits: Limits | None = None) -> None:
         self._max_parked = (limits or Limits()).max_parked_ranges
         self._ends = decode_state_vector(state_vector)
         self._parked: dict[int, list[Span]] = {}

@@ -18,10 +18,10 @@ from notebook_sync.core.limits import Limits
 from notebook_sync.core.people import People
 from notebook_sync.core.replica import DamagedReplica, Replica
 from notebook_sync.core.roles import Action
+from notebook_sync.core.state_vector import EMPTY_STATE_VECTOR
 from notebook_sync.core.update import decode
 
 CLOSE_TRY_LATER = 1013
-EMPTY_STATE_VECTOR = b"\x00"
 
 
 class WaitingRoom:

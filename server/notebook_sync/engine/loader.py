@@ -16,6 +16,7 @@ from notebook_sync.core.effects import OfferSeed, Refound
 from notebook_sync.core.errors import DocumentEnded, LocalDiskFailed, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, Generation, Lineage
 from notebook_sync.core.replica import merge
+from notebook_sync.core.update import EMPTY_UPDATE
 from notebook_sync.engine.naming import Naming
 from notebook_sync.engine.recovery import Recovery
 from notebook_sync.ports import (
@@ -208,7 +209,7 @@ class Loader:
 
 def _blank(copy: LocalCopy) -> bool:
     """Whether only an id was reserved."""
-    return all(update == b"\x00\x00" for update in copy.updates)
+    return all(update == EMPTY_UPDATE for update in copy.updates)
 
 
 def _of_same_lineage(local: LocalCopy | None, loaded: Loaded) -> tuple[bytes, ...]:

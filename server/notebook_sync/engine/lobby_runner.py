@@ -10,8 +10,9 @@ from notebook_sync.core import events as ev
 from notebook_sync.core import wire
 from notebook_sync.core.errors import ProtocolError, StoreUnavailable
 from notebook_sync.core.ids import ConnectionId, DocumentId, UserId
-from notebook_sync.core.lobby import EMPTY_STATE_VECTOR, Lobby, LobbyEvent
+from notebook_sync.core.lobby import Lobby, LobbyEvent
 from notebook_sync.core.roles import Member
+from notebook_sync.core.state_vector import EMPTY_STATE_VECTOR
 from notebook_sync.engine.connection import Connection, Transport
 from notebook_sync.engine.workshop import Workshop
 from notebook_sync.ports import AwarenessPublished, ChannelEvent

@@ -11,10 +11,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from notebook_sync.core.backoff import backoff
 from notebook_sync.core.errors import DocumentEnded, LocalDiskFailed, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, Lineage
 from notebook_sync.core.paths import within
-from notebook_sync.engine.backoff import backoff
+from notebook_sync.core.update import EMPTY_UPDATE
 from notebook_sync.ports import LocalCopies, LocalHead, UpdateStore
 
 log = logging.getLogger(__name__)
@@ -53,10 +54,10 @@ class Naming:
 
     async def document(self, key: DocumentKey) -> DocumentId:
         """The id of the document at ``key``. Raises ``StoreUnavailable``."""
-        found = await self.store.find_document(key)
-        if found is not None:
-            return found
-        head = await self.local(key)
+        return await self.store.find_document(key) or await self._made(key, await self.local(key))
+
+    async def _made(self, key: DocumentKey, head: LocalHead | None) -> DocumentId:
+        """The store knows none: the one that this disk knows, or a new one."""
         if head is None:
             await self.recovered()
         return await self.store.document_id(key, None if head is None else head.document)
@@ -81,9 +82,8 @@ class Naming:
             return Named(head.document, head.lineage, created=True)
 
     async def _reserved(self, key: DocumentKey) -> Named:
-        known = await self.store.find_document(key)
-        document = known or await self.document(key)
-        head = await self.local(key)
+        known, head = await self.store.find_document(key), await self.local(key)
+        document = known or await self._made(key, head)
         if head is None or head.document != document:
             proposal = Lineage(self.new_id())
             await self.recovered()
@@ -154,7 +154,7 @@ class Naming:
         )
         self._provisional.add(head.document)
         try:
-            await self.copies.keep(head, b"\x00\x00", 0)
+            await self.copies.keep(head, EMPTY_UPDATE, 0)
         except LocalDiskFailed as error:
             raise StoreUnavailable(f"neither the store nor this server's disk takes {key.path}") from error
         return head

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from notebook_sync.core import effects as ef
 from notebook_sync.core import events as ev
+from notebook_sync.core.backoff import backoff
 from notebook_sync.core.errors import DocumentEnded, LocalDiskFailed, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey
-from notebook_sync.engine.backoff import backoff
 from notebook_sync.engine.loader import Seeds
 from notebook_sync.engine.workshop import Workshop
 from notebook_sync.ports import ChannelEvent

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
+from notebook_sync.core.backoff import backoff
 from notebook_sync.core.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -92,4 +93,4 @@ async def forever(
         except Exception:
             log.exception("%s failed and is started again", name)
         failures = 1 if loop.time() - started > most else failures + 1
-        await asyncio.sleep(min(most, first * 2.0 ** min(failures - 1, 16)))
+        await asyncio.sleep(backoff(failures, first, most))

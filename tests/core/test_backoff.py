@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notebook_sync.engine.backoff import backoff
+from notebook_sync.core.backoff import backoff
 
 
 def test_waits_double_up_to_the_bound() -> None:
