@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from pycrdt import Array, Map, Text
 
@@ -24,17 +21,6 @@ from tests.support.waiting import wait_until
 
 LIMITS = Limits(save_delay=0.1, save_ceiling=0.5, file_poll_interval=0.1, cleanup_delay=0.2)
 KEY = DocumentKey(NOTEBOOK, "work.ipynb")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A short path: the embedded Valkey's socket lies below it."""
-    path = Path(tempfile.mkdtemp(prefix="jc"))
-    (path / "root").mkdir()
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1", id="one")])
-    nbformat.write(notebook, path / "root" / "work.ipynb")
-    yield path
-    shutil.rmtree(path)
 
 
 @asynccontextmanager

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from notebook_sync.adapters.file_versions import FileVersionStore, versions_folder
@@ -36,14 +32,10 @@ LIMITS = replace(
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """A short path: the embedded Valkey's socket lies below it."""
-    path = Path(os.path.realpath(tempfile.mkdtemp(prefix="jf")))
-    (path / "root" / "week").mkdir(parents=True)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1", id="one")])
-    nbformat.write(notebook, path / "root" / "work.ipynb")
-    yield path
-    shutil.rmtree(path)
+def folder(folder: Path) -> Path:
+    """With a folder to move files to."""
+    (folder / "root" / "week").mkdir()
+    return folder
 
 
 class Server:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import nbformat
 import psutil
-import pytest
 
 from notebook_sync.app import LocalFiles, NotebookSync, SyncSettings
 from notebook_sync.core.limits import Limits
@@ -21,17 +17,6 @@ from tests.support.waiting import wait_until
 LIMITS = Limits(
     save_delay=0.1, save_ceiling=0.5, save_retry_first=0.2, append_timeout=0.5, append_retry_most=0.3
 )
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A short path: the embedded Valkey's socket lies below it."""
-    path = Path(tempfile.mkdtemp(prefix="jc"))
-    (path / "root").mkdir()
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1", id="one")])
-    nbformat.write(notebook, path / "root" / "work.ipynb")
-    yield path
-    shutil.rmtree(path)
 
 
 @asynccontextmanager

@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -36,14 +34,11 @@ ANNA = Member(UserId("anna"), Role.PARTICIPANT, {"name": "anna", "display_name":
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """A short path: the embedded Valkey's socket lies below it."""
-    path = Path(tempfile.mkdtemp(prefix="jc"))
-    (path / "root").mkdir()
+def folder(folder: Path) -> Path:
+    """With a notebook of three cells."""
     cells = [nbformat.v4.new_code_cell(source, id=source[0]) for source in ("a = 1", "b = 2", "c = 3")]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path / "root" / "work.ipynb")
-    yield path
-    shutil.rmtree(path)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "root" / "work.ipynb")
+    return folder
 
 
 @asynccontextmanager
