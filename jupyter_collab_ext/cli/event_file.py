@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from jupyter_collab_ext import names
 from jupyter_collab_ext.cli.plan import (
-    LARGEST_FILE,
     MOST_GROUPS,
     MOST_PEOPLE,
     MOST_SEATS,
@@ -26,6 +25,7 @@ from jupyter_collab_ext.cli.plan import (
     PlannedPerson,
     Problem,
     Problems,
+    bytes_of,
     meant,
     shown,
 )
@@ -70,16 +70,11 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        hint = "check its name and its rights; jupyter collab init writes a new one"
-        raise Problems([Problem(Place(path), f"can't be read ({error.strerror}): {hint}")]) from error
-    if len(data) > LARGEST_FILE:
-        raise Problems(
-            [Problem(Place(path), f"is longer than {LARGEST_FILE} bytes: put people into a roster")]
-        )
+    data = bytes_of(
+        path,
+        unreadable="check its name and its rights; jupyter collab init writes a new one",
+        too_long="put people into a roster",
+    )
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:

@@ -55,6 +55,19 @@ class Problems(ConfigError):
         super().__init__("\n".join(lines))
 
 
+def bytes_of(path: Path, *, unreadable: str, too_long: str) -> bytes:
+    """The content of a file that somebody wrote, up to a bound. Raises ``Problems``; ``unreadable`` and
+    ``too_long`` say what to do then."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise Problems([Problem(Place(path), f"can't be read ({error.strerror}): {unreadable}")]) from error
+    if len(data) > LARGEST_FILE:
+        raise Problems([Problem(Place(path), f"is longer than {LARGEST_FILE} bytes: {too_long}")])
+    return data
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedGroup:
     """A group as the event file has it; what is None was not said."""

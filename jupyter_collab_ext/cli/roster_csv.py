@@ -14,13 +14,13 @@ from pathlib import Path
 
 from jupyter_collab_ext import names
 from jupyter_collab_ext.cli.plan import (
-    LARGEST_FILE,
     MOST_PEOPLE,
     ROLES,
     Place,
     PlannedPerson,
     Problem,
     Problems,
+    bytes_of,
     meant,
     shown,
 )
@@ -53,14 +53,7 @@ def read_roster(path: Path) -> tuple[PlannedPerson, ...]:
 
 
 def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        hint = "check its name and its rights"
-        raise Problems([Problem(Place(path), f"can't be read ({error.strerror}): {hint}")]) from error
-    if len(data) > LARGEST_FILE:
-        raise Problems([Problem(Place(path), f"is longer than {LARGEST_FILE} bytes: make several events")])
+    data = bytes_of(path, unreadable="check its name and its rights", too_long="make several events")
     encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
     try:
         return data.decode(encoding)
