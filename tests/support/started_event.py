@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +17,7 @@ from typing import Any
 
 import nbformat
 
-from tests.support.stock_server import START_TIMEOUT, STOP_TIMEOUT, free_port, own_folders
+from tests.support.stock_server import START_TIMEOUT, STOP_TIMEOUT, free_port, interrupt, own_folders
 from tests.support.waiting import eventually
 
 PROGRAM = str(Path(sys.executable).with_name("jupyter-collab"))
@@ -135,13 +134,8 @@ class StartedEvent:
         process, self._process = self._process, None
         if process is None:
             return
-        process.send_signal(signal.SIGINT)
         try:
-            process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise AssertionError(f"the command did not end within {STOP_TIMEOUT:.0f} s") from None
+            interrupt(process)
         finally:
             assert self._reader is not None
             self._reader.join(STOP_TIMEOUT)

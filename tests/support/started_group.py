@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.stock_server import START_TIMEOUT, STOP_TIMEOUT, free_port, own_folders
+from tests.support.stock_server import START_TIMEOUT, free_port, interrupt, own_folders
 from tests.support.waiting import eventually
 
 
@@ -95,14 +94,7 @@ class StartedGroup:
         if self._process is None:
             return ""
         process, self._process = self._process, None
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        try:
-            process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise AssertionError(f"the command did not end within {STOP_TIMEOUT:.0f} s") from None
+        interrupt(process)
         return self._printed.read_text(encoding="utf-8")
 
     def said(self) -> str:

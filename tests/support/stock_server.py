@@ -28,6 +28,18 @@ START_TIMEOUT = 90.0
 STOP_TIMEOUT = 25.0
 
 
+def interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Ctrl-C. Raises AssertionError when the command does not end in time; then it is killed."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise AssertionError(f"the command did not end within {STOP_TIMEOUT:.0f} s") from None
+
+
 def free_port() -> int:
     """A TCP port that is free on the loopback address now."""
     with socket.socket() as probe:
