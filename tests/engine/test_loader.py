@@ -13,6 +13,7 @@ from notebook_sync.adapters.memory_copies import MemoryDisk, MemoryLocalCopies
 from notebook_sync.adapters.memory_files import MemoryFiles
 from notebook_sync.adapters.memory_ledger import MemoryFileLedger
 from notebook_sync.adapters.memory_store import MemoryStore
+from notebook_sync.adapters.memory_versions import MemoryVersionStore
 from notebook_sync.adapters.notebook_codec import InlineCodec
 from notebook_sync.core import events as ev
 from notebook_sync.core.effects import OfferSeed, Refound
@@ -22,6 +23,7 @@ from notebook_sync.core.limits import Limits
 from notebook_sync.core.replica import merge
 from notebook_sync.engine.loader import Loader, Seeds
 from notebook_sync.engine.naming import Naming
+from notebook_sync.engine.outlived import Outlived
 from notebook_sync.engine.recovery import Recovery
 from notebook_sync.ports import Batch, Cursor, Loaded, LocalHead
 from tests.support.waiting import wait_until
@@ -74,15 +76,30 @@ class Bench:
         self.recovery = Recovery(self.store, self.copies, Limits(), give_back)
         naming = Naming(self.store, self.copies, self.recovery.recovered, new_id, provisional, patience)
         self.naming = naming
+        self.bases = MemoryFileLedger()
+        self.versions = MemoryVersionStore(Limits())
+        self.notices: list[str] = []
+
+        async def found(key: DocumentKey) -> None:
+            await self.open()
+
+        def notice(key: DocumentKey, level: str, sentence: str) -> None:
+            self.notices.append(sentence)
+
+        codec = InlineCodec()
+        outlived = Outlived(
+            self.store, codec, self.copies, self.versions, self.bases, "folder", notice, found
+        )
         self.loader = Loader(
             self.store,
             self.files,
-            InlineCodec(),
+            codec,
             self.copies,
-            MemoryFileLedger(),
+            self.bases,
             "folder",
             naming,
             self.recovery,
+            outlived,
             new_id,
         )
         self.asked = 0
@@ -137,11 +154,32 @@ async def test_what_this_disk_has_of_the_same_history_comes_with_what_the_store_
     assert sorted(text_of(opened).split()) == ["here", "only", "stored"]
 
 
-async def test_what_this_disk_has_of_another_history_is_never_merged() -> None:
+async def test_what_this_disk_has_of_another_history_is_never_merged_and_becomes_a_version() -> None:
     bench = Bench()
     document = await bench.seeded(typed("stored"))
     await bench.copies.keep(LocalHead(document, OTHER, KEY, None), typed("of another history", 501), 0)
     assert text_of(await bench.open()) == "stored"
+    (version,) = await bench.versions.list(document)
+    assert await bench.versions.read(document, version.id) == b"of another history"
+    assert version.id in bench.notices[0]
+
+
+async def test_a_provisional_document_whose_id_the_path_got_under_another_history_is_carried_over() -> None:
+    """Its id was accepted when the store came back, and somebody reserved a history for it first."""
+    bench = Bench()
+    document = DocumentId("d" * 32)
+    await bench.bases.common(
+        document, "folder", "x", await bench.loader.codec.slim(KEY.kind, b"from the file")
+    )
+    provisional = LocalHead(document, OTHER, KEY, None, provisional=True)
+    state = await bench.loader.codec.seed(KEY.kind, b"from the file, and acknowledged", trusted=False)
+    await bench.copies.keep(provisional, state, 0)
+    assert await bench.store.document_id(KEY, document) == document
+    await bench.store.reserve(document, L)
+    await bench.open()
+    again = await bench.open()
+    assert again.lineage == L
+    assert text_of(again) == "from the file, and acknowledged"
 
 
 async def test_a_lost_document_is_founded_again_from_this_disk_under_its_old_id_and_history() -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from notebook_sync.core.errors import FileUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, NodeId
 from notebook_sync.core.limits import Limits
-from notebook_sync.core.replica import merge
 from notebook_sync.engine.loader import Loader
 from notebook_sync.engine.naming import Naming, nothing_kept
 from notebook_sync.engine.outlived import Outlived
@@ -122,6 +121,9 @@ def assemble(
         limits.provisional_patience,
         ports.ended,
     )
+    outlived = Outlived(
+        ports.store, ports.codec, ports.copies, ports.versions, ports.bases, folder, notice, found
+    )
     loader = Loader(
         ports.store,
         ports.files,
@@ -131,6 +133,7 @@ def assemble(
         folder,
         naming,
         recovery,
+        outlived,
         chance.id,
     )
     workshop = Workshop(
@@ -142,9 +145,7 @@ def assemble(
         loader=loader,
         naming=naming,
         copies=ports.copies,
-        outlived=Outlived(
-            ports.store, ports.codec, ports.copies, ports.versions, ports.bases, folder, notice, found
-        ),
+        outlived=outlived,
         saver=Saver(
             node=node,
             store=ports.store,
@@ -183,11 +184,8 @@ async def _give_back(head: LocalHead, registry: Registry, workshop: Workshop) ->
     copy = await workshop.copies.find(head.document)
     if copy is None:
         return
-    state = merge(list(copy.updates))
-    if head.provisional:
-        await workshop.outlived.carry_over(head.document, head.lineage, head.key, state)
-    else:
-        await workshop.outlived.keep(head.key, state)
+    await workshop.outlived.settle(head.key, copy)
+    if not head.provisional:
         await workshop.copies.forget(head.document)
 
 

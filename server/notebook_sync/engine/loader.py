@@ -18,6 +18,7 @@ from notebook_sync.core.ids import DocumentId, DocumentKey, Generation, Lineage
 from notebook_sync.core.replica import merge
 from notebook_sync.core.update import EMPTY_UPDATE
 from notebook_sync.engine.naming import Naming
+from notebook_sync.engine.outlived import Outlived
 from notebook_sync.engine.recovery import Recovery
 from notebook_sync.ports import (
     DocumentCodec,
@@ -66,6 +67,7 @@ class Loader:
     folder: str
     naming: Naming
     recovery: Recovery
+    outlived: Outlived
     new_id: Callable[[], str]
 
     # --- the first time -----------------------------------------------------------------------
@@ -84,6 +86,9 @@ class Loader:
             if await self.store.document_id(key, document) != document:
                 # The store was emptied in between, and somebody asked for the path since.
                 raise DocumentEnded(f"{key.path} is another document by now")
+        if local is not None and not _blank(local) and local.head.lineage != loaded.lineage:
+            # Now, before a snapshot of the store's history takes its place on this disk.
+            await self.outlived.settle(key, local)
         return opened(loaded, _of_same_lineage(local, loaded))
 
     async def _found(

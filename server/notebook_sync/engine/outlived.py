@@ -20,6 +20,7 @@ from notebook_sync.ports import (
     FileLedger,
     Loaded,
     LocalCopies,
+    LocalCopy,
     StaleHistory,
     UpdateStore,
     VersionStore,
@@ -67,6 +68,15 @@ class Outlived:
             f" {version.id}",
         )
 
+    async def settle(self, key: DocumentKey, copy: LocalCopy) -> None:
+        """The document of ``copy`` has another history in the store: what only this disk has goes there, or
+        becomes a version. Raises as ``keep``."""
+        head, state = copy.head, merge(list(copy.updates))
+        if head.provisional:
+            await self.carry_over(head.document, head.lineage, key, state)
+        else:
+            await self.keep(key, state)
+
     async def carry_over(
         self, provisional: DocumentId, lineage: Lineage, key: DocumentKey, state: bytes
     ) -> None:
@@ -97,7 +107,8 @@ class Outlived:
                 break
         else:
             raise StoreUnavailable(f"{key.path} changes too fast in the store")
-        await self.copies.forget(provisional)  # a disk that refuses: all of it again, which adds nothing
+        if document != provisional:
+            await self.copies.forget(provisional)  # a disk that refuses: all of it again, which adds nothing
 
     async def _keep_loser(
         self, document: DocumentId, key: DocumentKey, loser: bytes, conflicts: tuple[str, ...]
