@@ -17,7 +17,7 @@ from notebook_sync.adapters.memory_versions import MemoryVersionStore
 from notebook_sync.adapters.notebook_codec import InlineCodec
 from notebook_sync.core import events as ev
 from notebook_sync.core.effects import OfferSeed, Refound
-from notebook_sync.core.errors import StoreUnavailable
+from notebook_sync.core.errors import LocalDiskFailed, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, DocumentKey, DocumentKind, Generation, Lineage, NodeId
 from notebook_sync.core.limits import Limits
 from notebook_sync.core.replica import merge
@@ -370,6 +370,44 @@ async def test_nobody_goes_on_in_a_provisional_history_that_is_being_carried_ove
     second = await bench.naming.lineage(KEY)
     assert second.document != first.document
     assert second.lineage != first.lineage
+
+
+async def test_the_file_is_no_second_content_of_a_history_that_this_disk_got_to_know_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two first contents under one lineage would be merged: every cell twice."""
+    bench = Bench(patience=0.3)
+    bench.store.faults.down = True
+    find, asked = bench.store.find_document, []
+
+    async def heard(key: DocumentKey) -> DocumentId | None:
+        asked.append(key)
+        return await find(key)
+
+    monkeypatch.setattr(bench.store, "find_document", heard)
+    opening = asyncio.ensure_future(bench.loader.open_locally(KEY))
+    async with MemoryLocalCopies(bench.disk, NodeId("other")) as other:
+        await wait_until(lambda: asked)
+        await other.keep(LocalHead(DocumentId("d" * 32), L, KEY, None), typed("founded by the other"), 0)
+        local = await opening
+    assert local is not None
+    document, event = local
+    assert (document, event.lineage, event.provisional) == ("d" * 32, L, False)
+    assert text_of(event) == "founded by the other"
+
+
+async def test_the_file_is_no_second_content_of_what_this_disk_knows_and_cannot_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    await bench.copies.keep(LocalHead(DocumentId("d" * 32), L, KEY, None), typed("kept here"), 0)
+    bench.store.faults.down = True
+
+    async def unreadable(document: DocumentId) -> None:
+        raise LocalDiskFailed("a bad sector")
+
+    monkeypatch.setattr(bench.copies, "find", unreadable)
+    assert await bench.loader.open_locally(KEY) is None
 
 
 async def test_a_provisional_history_of_another_server_on_this_disk_is_not_gone_on_in() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from notebook_sync.adapters.memory_copies import MemoryDisk
+from notebook_sync.adapters.memory_local_ledger import MemoryLocalLedger
 from notebook_sync.adapters.memory_versions import MemoryVersionStore
 from notebook_sync.app import Told
 from notebook_sync.core.ids import NOTEBOOK, DocumentId, DocumentKey
@@ -117,6 +118,7 @@ class World:
         disks = [MemoryDisk() for _ in range(servers)]
         if self.rng.random() < 0.3:
             disks = disks[:1] * servers
+        self.ledgers: dict[MemoryDisk, MemoryLocalLedger] = {}
         self.servers = [Server(self, f"server{number}", disk) for number, disk in enumerate(disks)]
         self.tabs = [Tab(self, f"p{number}", role) for number, role in enumerate(ROLES)]
         self._kept: list[object] = []

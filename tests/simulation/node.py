@@ -18,7 +18,9 @@ from notebook_sync.adapters.memory_copies import MemoryDisk, MemoryLocalCopies
 from notebook_sync.adapters.memory_files import MemoryFiles
 from notebook_sync.adapters.memory_lease import MemoryLeaseStore
 from notebook_sync.adapters.memory_ledger import MemoryFileLedger
+from notebook_sync.adapters.memory_local_ledger import MemoryLocalLedger
 from notebook_sync.adapters.memory_store import MemoryStore
+from notebook_sync.adapters.mirrored_ledger import MirroredLedger
 from notebook_sync.adapters.notebook_codec import InlineCodec
 from notebook_sync.app import NotebookSync, SyncSettings, Told
 from notebook_sync.core.ids import DocumentId, NodeId
@@ -137,17 +139,21 @@ class SimulatedSync(NotebookSync):
         self._store = cast(Any, Linked(self.link, store.updates))
         self.channel = NodeChannel(store.channel, self.node, self.link)
         versions = cast(Any, OnDisk(world, world.versions))
+        mirror = cast(Any, OnDisk(world, self._server.ledger))
+        ledger = MirroredLedger(cast(Any, Linked(self.link, store.ledger)), mirror, limits)
         ports = Ports(
             store=self._store,
             channel=self.channel,
             leases=cast(Any, Linked(self.link, store.leases)),
-            ledger=cast(Any, Linked(self.link, store.ledger)),
-            bases=cast(Any, OnDisk(world, self._server.bases)),
+            ledger=ledger,
+            bases=mirror,
             copies=cast(Any, Copies(world, copies)),
             versions=versions,
             files=self._files,
             codec=InlineCodec(),
             metrics=self._metrics,
+            remind=ledger.give_back,
+            ended=ledger.forget,
         )
         engine = assemble(
             self.node,
@@ -187,7 +193,8 @@ class Server:
         self.world = world
         self.name = name
         self.disk = disk
-        self.bases = MemoryFileLedger()
+        self.ledger = world.ledgers.setdefault(disk, MemoryLocalLedger())
+        """What that disk knows of files."""
         self.runs = 0
         self.process = Process(name)
         self.sync: SimulatedSync | None = None

@@ -162,14 +162,19 @@ class Loader:
         """
         content = await self.files.read(key.path)
         head = await self.naming.local(key)
-        copy = None if head is None else await self.local(head.document)
+        if head is None:
+            if not self.naming.provisional or await self.naming.answers(key):
+                return None
+            # It is another one if somebody, on this disk, has got to know the document meanwhile.
+            head = await self.naming.reserve_provisionally(key)
+        copy = await self.local(head.document)
         if copy is not None and not _blank(copy):
             return copy.head.document, ev.OpenedLocally(
                 copy.head.lineage, copy.updates, copy.head.provisional
             )
-        if not self.naming.provisional or (head is None and await self.naming.answers(key)):
+        if copy is None or not head.provisional:
+            # It has a content, which can't be read here now: a second one would be merged with it.
             return None
-        head = head or await self.naming.reserve_provisionally(key)
         state = await self.codec.seed(key.kind, content.data, trusted=content.trusted, lineage=head.lineage)
         base = await self.codec.slim(key.kind, content.data)
         await self.bases.common(head.document, self.folder, content.digest, base)
