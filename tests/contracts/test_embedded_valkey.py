@@ -63,13 +63,11 @@ def another_user(state: Path) -> Iterator[subprocess.Popen[str]]:
 def servers(state: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
-        try:
-            name = process.name()
-            if name.startswith("valkey-server") and process.cwd() == str(state / "valkey"):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it ends while it is looked at
+            ours = process.name().startswith("valkey-server") and process.cwd() == str(state / "valkey")
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+    return found
 
 
 def other_user(state: Path) -> subprocess.Popen[str]:
