@@ -503,6 +503,16 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class FileEdit:
+    """File content that another program wrote: its digest, its slim form (``Rendered.slim``), and the ids of
+    its cells as the document knows them."""
+
+    digest: str
+    slim: bytes
+    cells: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FileRecord:
     """What the document and a folder's file last had in common.
 
@@ -514,6 +524,9 @@ class FileRecord:
     intents: tuple[Intent, ...] = field(default=())
     seen: tuple[str, ...] = ()
     """Ids of all cells that were ever common, oldest first: the graveyard, with the living (rule 28)."""
+    taking: FileEdit | None = None
+    """Content that was being taken in since: common if the document says that it has it
+    (``Rendered.merged``)."""
 
 
 class FileLedger(Protocol):
@@ -527,11 +540,17 @@ class FileLedger(Protocol):
         a server that was frozen for long must still be recognised when it goes on (rule 5)."""
         ...
 
+    async def taking(self, document: DocumentId, folder: str, edit: FileEdit) -> None:
+        """The document is about to be given what this content changes. To be called before: whoever goes on
+        after a crash must know what was merged, also when the file has changed again meanwhile."""
+        ...
+
     async def common(
         self, document: DocumentId, folder: str, digest: str, base: bytes, seen: Sequence[str] | None = None
     ) -> None:
-        """The file and the document agree on this content. ``seen`` replaces ``FileRecord.seen``; None
-        leaves it as it is. The caller bounds it (``Limits.cells_remembered``)."""
+        """The file and the document agree on this content; nothing is being taken in any more. ``seen``
+        replaces ``FileRecord.seen``; None leaves it as it is. The caller bounds it
+        (``Limits.cells_remembered``)."""
         ...
 
 

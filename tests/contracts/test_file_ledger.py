@@ -15,7 +15,7 @@ from notebook_sync.adapters.mirrored_ledger import MirroredLedger
 from notebook_sync.adapters.redis_connection import connect
 from notebook_sync.adapters.redis_ledger import RedisFileLedger
 from notebook_sync.core.ids import DocumentId, Generation, NodeId
-from notebook_sync.ports import FileLedger, FileRecord, Intent
+from notebook_sync.ports import FileEdit, FileLedger, FileRecord, Intent
 from tests.contracts.conftest import HERE, LIMITS
 
 D = DocumentId("a" * 32)
@@ -55,6 +55,17 @@ async def test_the_last_common_content_replaces_the_one_before_and_intents_stay(
     await ledger.common(D, "folder", "one", b"\x00base one")
     await ledger.common(D, "folder", "two", b"\x00base two")
     assert await ledger.record(D, "folder") == FileRecord("two", b"\x00base two", (intent(1),))
+
+
+async def test_what_is_being_taken_in_is_known_until_something_is_common(ledger: FileLedger) -> None:
+    edit = FileEdit("edited", b"\x00base\nedited", ("a", "b-1"))
+    await ledger.taking(D, "folder", FileEdit("before", b"base"))
+    await ledger.taking(D, "folder", edit)
+    assert await ledger.record(D, "folder") == FileRecord(taking=edit)
+    await ledger.common(D, "folder", "one", b"base one", ["a"])
+    assert await ledger.record(D, "folder") == FileRecord("one", b"base one", seen=("a",))
+    await ledger.taking(D, "folder", edit)
+    assert await ledger.record(D, "folder") == FileRecord("one", b"base one", seen=("a",), taking=edit)
 
 
 async def test_the_newest_intents_are_kept_and_their_number_is_bounded(ledger: FileLedger) -> None:

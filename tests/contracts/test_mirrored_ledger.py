@@ -12,7 +12,7 @@ from notebook_sync.adapters.mirrored_ledger import MirroredLedger
 from notebook_sync.core.errors import LocalDiskFailed, StoreUnavailable
 from notebook_sync.core.ids import DocumentId, Generation, NodeId
 from notebook_sync.core.limits import Limits
-from notebook_sync.ports import FileRecord, Intent
+from notebook_sync.ports import FileEdit, FileRecord, Intent
 
 D = DocumentId("d" * 32)
 G = Generation("9" * 32)
@@ -189,6 +189,17 @@ async def test_cells_of_both_count_within_the_bound(site: Site) -> None:
     assert (await site.ledger.record(D, F)).seen == ("a", "c", "b", "d")
     await site.store.common(D, F, "one", b"one", ["b", "d", "e", "f"])
     assert (await site.ledger.record(D, F)).seen == ("c", "b", "d", "e", "f"), "the oldest go"
+
+
+async def test_what_was_being_taken_in_is_known_from_either(site: Site) -> None:
+    edit = FileEdit("edited", b"base")
+    await site.agree("one")
+    await site.ledger.taking(D, F, edit)
+    assert (await site.disk.record(D, F)).taking == (await site.store.record(D, F)).taking == edit
+    await site.empty("one")
+    assert (await site.ledger.record(D, F)).taking == edit
+    await site.store.common(D, F, "two", b"two")
+    assert (await site.ledger.record(D, F)).taking is None, "another server went on from it"
 
 
 async def test_a_disk_that_refuses_is_no_trouble_while_the_store_is_there(

@@ -100,6 +100,20 @@ def test_with_neither_store_nor_disk_nothing_is_acknowledged_and_people_are_told
     }
 
 
+def test_local_means_this_disk_also_for_what_another_server_typed() -> None:
+    """Only the store had it here, and that may come back empty."""
+    world = RoomUnderTest(disk=False)
+    world.tell(ev.CopyKept())
+    world.join(ANNA)
+    theirs = text_update("theirs", client_id=501)
+    world.tell(ev.EntryArrived(GENERATION, 1, OTHER_NODE, (theirs,), b"\x01" * 8))
+    degraded(world)
+    _, kept = of(world.effects, ef.KeepCopy)
+    assert "theirs" in text_of(kept.state)
+    assert told(world.tell(ev.Recorded())) == []
+    assert told(world.tell(ev.CopyKept())) == [("local", 1)]
+
+
 def test_each_level_counts_for_itself_and_the_stores_follows_when_it_is_back() -> None:
     world = RoomUnderTest()
     world.join(ANNA)

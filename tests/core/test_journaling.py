@@ -62,6 +62,35 @@ def test_what_the_store_has_needs_no_record() -> None:
     assert journal.recorded == 4
 
 
+def test_what_only_the_store_has_is_on_this_disk_with_the_next_snapshot() -> None:
+    journal = based()
+    journal.submit(1, b"ours")
+    journal.next_records(0.0)
+    journal.written()
+    journal.submit_stored(2, 100)
+    journal.submit(3, b"ours")
+    journal.submit_stored(4, 100)
+    journal.next_records(0.0)
+    journal.written()
+    assert (journal.recorded, journal.on_this_disk) == (4, 1)
+    journal.want_what_the_store_has()
+    assert journal.snapshot_due(0.0)
+    journal.keeping(3, 0.0)
+    journal.want_what_the_store_has()
+    journal.kept()
+    assert (journal.recorded, journal.on_this_disk) == (4, 3)
+    journal.want_what_the_store_has()
+    journal.keeping(4, 0.0)
+    journal.submit(5, b"ours")
+    journal.kept()
+    assert journal.on_this_disk == 4
+    journal.next_records(0.0)
+    journal.written()
+    assert (journal.recorded, journal.on_this_disk) == (5, 5)
+    journal.want_what_the_store_has()
+    assert not journal.snapshot_due(0.0), "nothing is missing here"
+
+
 def test_a_disk_that_refuses_is_tried_again_later_each_time_and_is_not_trusted() -> None:
     journal = based()
     journal.submit(1, b"a")

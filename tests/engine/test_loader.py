@@ -410,6 +410,29 @@ async def test_the_file_is_no_second_content_of_what_this_disk_knows_and_cannot_
     assert await bench.loader.open_locally(KEY) is None
 
 
+async def test_a_provisional_history_waits_for_an_older_one_when_the_store_was_emptied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(window=0.3)
+    bench.store.faults.down = True
+    named = await bench.naming.lineage(KEY)
+    bench.store.faults.down = False
+    find, asked = bench.store.find_document, []
+
+    async def heard(key: DocumentKey) -> DocumentId | None:
+        asked.append(key)
+        return await find(key)
+
+    monkeypatch.setattr(bench.store, "find_document", heard)
+    loading = asyncio.ensure_future(bench.loader.load_again(named.document, KEY, named.lineage))
+    await wait_until(lambda: asked or loading.done())
+    older = DocumentId("e" * 32)
+    assert await bench.store.document_id(KEY, older) == older
+    await bench.store.reserve(older, OTHER)
+    await bench.store.seed(older, OTHER, G, typed("older"), again=True)
+    assert await loading == ev.LineageEnded(Lineage(""))
+
+
 async def test_a_provisional_history_of_another_server_on_this_disk_is_not_gone_on_in() -> None:
     bench = Bench()
     head = LocalHead(DocumentId("d" * 32), L, KEY, None, provisional=True)

@@ -341,6 +341,27 @@ async def test_what_was_written_when_the_store_went_away_is_what_another_program
         assert one.count("<program>") == 1 or "<program>" in kept
 
 
+async def test_an_edit_that_a_dead_server_took_in_is_not_taken_in_again_with_the_next(site: Site) -> None:
+    """It was stored and could not be recorded as common, and the file was edited once more. Merged from the
+    content before, the first edit would be one of both sides, in text where people went on: there twice."""
+    site.files.external_write(PATH, file_of(notebook(code("one", "x = 0\n"), code("two", "y"))))
+    async with site.server() as node:
+        tab = await opened(node)
+        site.ledger.refuses_common = True
+        site.files.external_write(PATH, changed(site, lambda cells: cells.update(one="x = 0\n<program>\n")))
+        await wait_until(lambda: "<program>" in str(tab.cell("one")))
+        typed = "<0>\n<1>\n<2> x = <3>\n<4> <5>\n<6> <7> 0\n<8>\n<program>\n"
+        edit_text(tab.cell("one"), typed)
+        await wait_until(lambda: node.rooms()[0].stored)
+        await node.kill()
+    site.ledger.refuses_common = False
+    site.files.external_write(PATH, changed(site, lambda cells: cells.update(two="y = 1")))
+    async with site.server() as node:
+        tab = await opened(node)
+        await wait_until(lambda: str(tab.cell("two")) == "y = 1")
+        assert await same_everywhere(site, tab) == [("one", typed), ("two", "y = 1")]
+
+
 async def test_a_server_that_lacks_a_part_of_the_log_does_not_write_an_older_file(site: Site) -> None:
     site.limits = replace(QUICK, sweep_interval=3600.0)
     async with site.server() as deaf, site.server() as other:

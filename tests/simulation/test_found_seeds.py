@@ -30,6 +30,10 @@ FOUND = {
     883: "two servers that both seeded a notebook had every cell twice",
     1081: "a room that asked whether the store recovers waited for itself",
     19205: "people went on in a provisional history while what was done in it before was carried over",
+    1589: "the file became a second first content of a history that this disk had got to know meanwhile",
+    4150: "what a dead server had taken in from the file was taken in again with the next edit",
+    4993: "what only the store had counted as stored on this disk",
+    51843: "a provisional history was given to an emptied store before the real one came back",
     718: "a document stayed open that its path had lost while it was being founded",
 }
 

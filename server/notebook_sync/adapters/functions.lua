@@ -11,7 +11,8 @@
 --          "lease:<purpose>" -> "<owner> <until ms> <fence> <ttl ms> <run id>" (rule 7; no owner: nobody
 --          gets it until then), run (the Redis it was seeded in), lease_after (ms): it was founded again
 --   log    stream, id "<seq>-<ms>"; fields: w node, c chain, u0..un updates
---   files  hash: "<folder>:digest", "<folder>:base", "<folder>:intents" (a line each, newest first)
+--   files  hash: "<folder>:digest", "<folder>:base", "<folder>:intents" (a line each, newest first),
+--          "<folder>:taking" ("<digest> <cell> <cell>…\n<slim form>")
 --   snap:<id>:<k>  the parts of an immutable snapshot
 -- Per namespace: paths (hash, "<path>\0<kind>" -> D), order (sorted set of the same, for "at and below"),
 -- places (hash, D -> "<path>\0<kind>"), ending (set of D whose end is still to be marked),

@@ -3,6 +3,7 @@
 ::
 
     <directory>/<document>/<folder>.common    sha256 of the rest ‖ length (u32) ‖ JSON ‖ base
+    <directory>/<document>/<folder>.taking    the same: what was being taken in since, if anything
     <directory>/<document>/<folder>.intents   sha256 of the rest ‖ length (u32) ‖ JSON
 
 ``<folder>`` is 32 hex digits of the sha256 of the folder's name, which the JSON has. Each file is replaced
@@ -42,12 +43,12 @@ from notebook_sync.adapters.local_disk import (
 from notebook_sync.core.errors import LocalDiskFailed
 from notebook_sync.core.ids import DocumentId, Generation, NodeId
 from notebook_sync.core.limits import Limits
-from notebook_sync.ports import FileRecord, Intent
+from notebook_sync.ports import FileEdit, FileRecord, Intent
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-COMMON, INTENTS = ".common", ".intents"
+COMMON, TAKING, INTENTS = ".common", ".taking", ".intents"
 VERSION = 1
 _LENGTH = struct.Struct(">I")
 _SHA = hashlib.sha256().digest_size
@@ -89,6 +90,12 @@ class LocalFileLedger:
         """See ``ports.FileLedger``."""
         place = self._place(document, folder)
         await self._change(place, lambda: _intend(place, folder, intent))
+
+    async def taking(self, document: DocumentId, folder: str, edit: FileEdit) -> None:
+        """See ``ports.FileLedger``."""
+        place = self._place(document, folder)
+        fields = {"folder": folder, "digest": edit.digest, "cells": list(edit.cells)}
+        await self._change(place, lambda: _write(place, TAKING, fields, edit.slim))
 
     async def common(
         self, document: DocumentId, folder: str, digest: str, base: bytes, seen: Sequence[str] | None = None
@@ -169,11 +176,16 @@ def _locked(folder: Path, patience: float) -> Iterator[None]:
 
 
 def _record(place: Path, folder: str) -> FileRecord:
-    intents = _intents(place, folder)
+    intents, taking = _intents(place, folder), _taking(place, folder)
     fields, base = _read(place, COMMON, folder)
     if not fields:
-        return FileRecord(intents=intents)
-    return FileRecord(str(fields["digest"]), base, intents, tuple(map(str, fields["seen"])))
+        return FileRecord(intents=intents, taking=taking)
+    return FileRecord(str(fields["digest"]), base, intents, tuple(map(str, fields["seen"])), taking)
+
+
+def _taking(place: Path, folder: str) -> FileEdit | None:
+    fields, slim = _read(place, TAKING, folder)
+    return FileEdit(str(fields["digest"]), slim, tuple(map(str, fields["cells"]))) if fields else None
 
 
 def _intents(place: Path, folder: str) -> tuple[Intent, ...]:
@@ -207,6 +219,7 @@ def _common(
     earlier = list(dict.fromkeys(reversed([one for one in earlier if one != digest[:_SHORT]])))[:most][::-1]
     kept = list(seen) if seen is not None else fields.get("seen", [])
     _write(place, COMMON, {"folder": folder, "digest": digest, "seen": kept, "earlier": earlier}, base)
+    place.with_name(place.name + TAKING).unlink(missing_ok=True)
 
 
 def _read(place: Path, suffix: str, folder: str) -> tuple[dict[str, Any], bytes]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from notebook_sync.adapters.intents import kept_intents
 from notebook_sync.adapters.memory_faults import Faults
 from notebook_sync.core.ids import DocumentId
-from notebook_sync.ports import FileRecord, Intent
+from notebook_sync.ports import FileEdit, FileRecord, Intent
 
 
 class MemoryFileLedger:
@@ -34,6 +34,12 @@ class MemoryFileLedger:
         self._records[document, folder] = replace(known, intents=kept_intents((intent, *others)))
         self.faults.after()
 
+    async def taking(self, document: DocumentId, folder: str, edit: FileEdit) -> None:
+        """See ``ports.FileLedger``."""
+        await self.faults.before()
+        self._records[document, folder] = replace(self._known(document, folder), taking=edit)
+        self.faults.after()
+
     async def common(
         self, document: DocumentId, folder: str, digest: str, base: bytes, seen: Sequence[str] | None = None
     ) -> None:
@@ -41,7 +47,7 @@ class MemoryFileLedger:
         await self.faults.before()
         known = self._known(document, folder)
         now_seen = known.seen if seen is None else tuple(seen)
-        self._records[document, folder] = replace(known, digest=digest, base=base, seen=now_seen)
+        self._records[document, folder] = replace(known, digest=digest, base=base, seen=now_seen, taking=None)
         self.faults.after()
 
     def forget(self, document: DocumentId) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from notebook_sync.adapters.memory_ledger import MemoryFileLedger
 from notebook_sync.core.errors import LocalDiskFailed
 from notebook_sync.core.ids import DocumentId
-from notebook_sync.ports import FileRecord, Intent
+from notebook_sync.ports import FileEdit, FileRecord, Intent
 
 
 class MemoryLocalLedger:
@@ -36,6 +36,11 @@ class MemoryLocalLedger:
         """See ``ports.FileLedger``."""
         self._check()
         await self._ledger.intend(document, folder, intent)
+
+    async def taking(self, document: DocumentId, folder: str, edit: FileEdit) -> None:
+        """See ``ports.FileLedger``."""
+        self._check()
+        await self._ledger.taking(document, folder, edit)
 
     async def common(
         self, document: DocumentId, folder: str, digest: str, base: bytes, seen: Sequence[str] | None = None

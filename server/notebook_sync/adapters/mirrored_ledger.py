@@ -41,6 +41,8 @@ the file's text is kept as a version.)
 
 **Intents** of both count: an announcement is never withdrawn, so more of them can only be right.
 
+**What is being taken in**: the store's, else the mirror's. Each is gone with the next content that is common.
+
 **Cells ever seen** of both count too: what was deleted stays so (rule 28).
 """
 
@@ -55,7 +57,7 @@ from typing import Protocol
 from notebook_sync.core.errors import LocalDiskFailed, StoreUnavailable
 from notebook_sync.core.ids import DocumentId
 from notebook_sync.core.limits import Limits
-from notebook_sync.ports import FileLedger, FileRecord, Intent
+from notebook_sync.ports import FileEdit, FileLedger, FileRecord, Intent
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +106,7 @@ class MirroredLedger:
                 return _merged(local, shared, self._limits)
             if shared.digest is not None and shared.digest != local.digest:
                 await self._take_over(document, folder, shared, shared.digest)
+                local = replace(local, taking=None)
         return _merged(shared, local, self._limits)
 
     async def intend(self, document: DocumentId, folder: str, intent: Intent) -> None:
@@ -112,6 +115,13 @@ class MirroredLedger:
             await self._local.intend(document, folder, intent)
         with self._away():
             await self._shared.intend(document, folder, intent)
+
+    async def taking(self, document: DocumentId, folder: str, edit: FileEdit) -> None:
+        """See ``ports.FileLedger``."""
+        with self._tolerated(unless=self._alone()):
+            await self._local.taking(document, folder, edit)
+        with self._away():
+            await self._shared.taking(document, folder, edit)
 
     async def common(
         self, document: DocumentId, folder: str, digest: str, base: bytes, seen: Sequence[str] | None = None
@@ -211,9 +221,16 @@ def _first(announced: Sequence[str], digest: str) -> int:
 
 
 def _merged(first: FileRecord, second: FileRecord, limits: Limits) -> FileRecord:
-    """Content and base of ``first``; intents and cells of both, those of ``first`` as the newer ones."""
+    """Content and base of ``first``; intents and cells of both, those of ``first`` as the newer ones; what
+    is being taken in from ``first``, else from ``second``."""
     base = second.base if first.base is None and first.digest == second.digest else first.base
     intents = tuple(dict.fromkeys((*first.intents, *second.intents)))
     known = set(first.seen)
     seen = (*(cell for cell in second.seen if cell not in known), *first.seen)
-    return replace(first, base=base, intents=intents, seen=seen[-limits.cells_remembered :])
+    return replace(
+        first,
+        base=base,
+        intents=intents,
+        seen=seen[-limits.cells_remembered :],
+        taking=first.taking or second.taking,
+    )

@@ -10,7 +10,7 @@ from notebook_sync.adapters.intents import INTENTS_KEPT, INTENTS_MOST
 from notebook_sync.adapters.redis_connection import Redis, call, check_namespace, run, trouble
 from notebook_sync.adapters.redis_records import Keys, readable
 from notebook_sync.core.ids import DocumentId, Generation, NodeId
-from notebook_sync.ports import FileRecord, Intent
+from notebook_sync.ports import FileEdit, FileRecord, Intent
 
 
 class RedisFileLedger:
@@ -27,29 +27,49 @@ class RedisFileLedger:
     async def record(self, document: DocumentId, folder: str) -> FileRecord:
         """See ``ports.FileLedger``."""
         key = self._key(document)
-        names = [f"{folder}:{field}" for field in ("digest", "base", "intents", "seen")]
+        names = [f"{folder}:{field}" for field in ("digest", "base", "intents", "seen", "taking")]
         with trouble(key):
-            digest, base, intents, seen = await run(self._redis, "HMGET", key, *names)
+            digest, base, intents, seen, taking = await run(self._redis, "HMGET", key, *names)
         with readable(key):
             announced = tuple(_intent(line) for line in (intents or b"").splitlines())
             cells = tuple((seen or b"").decode().split())
-            return FileRecord(None if digest is None else digest.decode(), base, announced, cells)
+            known = None if digest is None else digest.decode()
+            return FileRecord(known, base, announced, cells, _edit(taking) if taking else None)
 
     async def intend(self, document: DocumentId, folder: str, intent: Intent) -> None:
         """See ``ports.FileLedger``."""
         line = json.dumps(asdict(intent), separators=(",", ":"))
         await call(self._redis, "jc1_intend", [self._key(document)], folder, line, INTENTS_KEPT, INTENTS_MOST)
 
+    async def taking(self, document: DocumentId, folder: str, edit: FileEdit) -> None:
+        """See ``ports.FileLedger``."""
+        key, header = self._key(document), " ".join((edit.digest, *edit.cells))
+        with trouble(key):
+            await run(self._redis, "HSET", key, f"{folder}:taking", header.encode() + b"\n" + edit.slim)
+
     async def common(
         self, document: DocumentId, folder: str, digest: str, base: bytes, seen: Sequence[str] | None = None
     ) -> None:
         """See ``ports.FileLedger``."""
         key = self._key(document)
-        fields: list[bytes | str] = [f"{folder}:digest", digest, f"{folder}:base", base]
+        fields: list[bytes | str] = [
+            f"{folder}:digest",
+            digest,
+            f"{folder}:base",
+            base,
+            f"{folder}:taking",
+            "",
+        ]
         if seen is not None:
             fields += [f"{folder}:seen", " ".join(seen)]
         with trouble(key):
             await run(self._redis, "HSET", key, *fields)
+
+
+def _edit(stored: bytes) -> FileEdit:
+    header, slim = stored.split(b"\n", 1)
+    digest, *cells = header.decode().split(" ")
+    return FileEdit(digest, slim, tuple(cells))
 
 
 def _intent(line: bytes) -> Intent:

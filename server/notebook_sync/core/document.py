@@ -395,6 +395,8 @@ class Document:
         if self.log.lineage is None:
             return
         self.journal.tick(now)
+        if self._lifecycle.state is not DocumentState.LIVE:
+            self.journal.want_what_the_store_has()
         if self.journal.snapshot_due(now):
             self.keep_copy(self.content.state(), now)
         records = self.journal.next_records(now)

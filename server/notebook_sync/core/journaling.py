@@ -33,6 +33,8 @@ class Journaling:
         self._based = False
         self._needs = 0
         self._since_kept = 0
+        self._store_only: tuple[int, int] | None = None
+        """The first and last position that the store has and this disk has not; others in between it has."""
 
     # --- what is applied ----------------------------------------------------------------------
 
@@ -53,6 +55,7 @@ class Journaling:
         """Something of ``size`` bytes was applied that the store has: the next snapshot will have it too."""
         self._applied = position
         self._since_kept += size
+        self._store_only = (position if self._store_only is None else self._store_only[0], position)
 
     @property
     def recorded(self) -> int:
@@ -63,6 +66,11 @@ class Journaling:
         if self._writing:
             return self._writing[0][0] - 1
         return self._waiting[0][0] - 1 if self._waiting else self._applied
+
+    @property
+    def on_this_disk(self) -> int:
+        """As ``recorded``, without what the store has and no snapshot yet: for when it may be lost there."""
+        return self.recorded if self._store_only is None else min(self.recorded, self._store_only[0] - 1)
 
     @property
     def trusted(self) -> bool:
@@ -123,6 +131,11 @@ class Journaling:
         """Write a snapshot as soon as may be."""
         self._keep_at = -math.inf
 
+    def want_what_the_store_has(self) -> None:
+        """The store is away: what only it has must get to this disk, unless that is under way."""
+        if self._store_only is not None and self._keeping is None and self._keep_at is None:
+            self.want_snapshot()
+
     def checkpoint(self, size: int) -> None:
         """A checkpoint of a document of ``size`` bytes begins: a good moment for a snapshot, unless it
         would write far more than was changed since the last."""
@@ -143,6 +156,9 @@ class Journaling:
         """It is on the disk: what it covers needs no record any more."""
         assert self._keeping is not None, "a snapshot was kept that nobody asked for"
         self._based = self._keeping >= self._needs
+        if self._store_only is not None:
+            first, last = self._store_only
+            self._store_only = None if last <= self._keeping else (max(first, self._keeping + 1), last)
         self._applied = max(self._applied, self._keeping)  # what came from this disk has no record
         while self._waiting and self._waiting[0][0] <= self._keeping:
             self._waiting_bytes -= len(self._waiting.popleft()[1])

@@ -420,7 +420,7 @@ class Room:
             durable = min(log.durable, journal.recorded) if journal.trusted else log.durable
             self._people.tell_stored(durable, self._config.level, whole=whole, applied=log.applied)
         else:
-            self._people.tell_stored(journal.recorded, LOCAL, whole=whole, applied=log.applied)
+            self._people.tell_stored(journal.on_this_disk, LOCAL, whole=whole, applied=log.applied)
 
     @property
     def stored_where(self) -> str:

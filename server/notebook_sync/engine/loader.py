@@ -197,7 +197,7 @@ class Loader:
             if loaded.lineage != lineage:
                 return ev.LineageEnded(loaded.lineage)
             return opened(loaded, _of_same_lineage(await self.local(document), loaded))
-        if await self.store.document_id(key, document) != document:
+        if await self.naming.claimed(key, document) != document:
             return ev.LineageEnded(Lineage(""))
         local = await self.local(document)
         return ev.StoreLost(local.updates if local is not None else ())

@@ -60,7 +60,15 @@ class Naming:
         """The store knows none: the one that this disk knows, or a new one."""
         if head is None:
             await self.recovered()
-        return await self.store.document_id(key, None if head is None else head.document)
+            return await self.store.document_id(key)
+        return await self.claimed(key, head.document)
+
+    async def claimed(self, key: DocumentKey, document: DocumentId) -> DocumentId:
+        """The id of the document at ``key``; ``document`` if there is none. Raises ``StoreUnavailable``."""
+        if document in self._provisional and await self.store.find_document(key) is None:
+            # A store that lost everything gets the older history first, from whoever has it.
+            await self.recovered()
+        return await self.store.document_id(key, document)
 
     async def lineage(self, key: DocumentKey) -> Named:
         """The document and its history, reserved if it has none yet (rule 20). With the store away, what

@@ -24,6 +24,7 @@ from notebook_sync.ports import (
     Cursor,
     DocumentCodec,
     FileContent,
+    FileEdit,
     FileLedger,
     FileRecord,
     FileStore,
@@ -86,19 +87,10 @@ class _Torn:
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
-    """File content whose changes were given to the room; common once they are stored."""
-
-    digest: str
-    slim: bytes
-    cells: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Owed:
     """Content that is common and perhaps not recorded as that; ``before``: the digest recorded then."""
 
-    content: _Taken
+    content: FileEdit
     before: str | None
 
 
@@ -108,7 +100,6 @@ class OutsideEdits:
 
     saver: Saver
     subject: Subject
-    _taken: _Taken | None = None
     _owed: _Owed | None = None
     _torn: _Torn | None = None
     _late: deque[LateWrite] = field(default_factory=deque)
@@ -118,17 +109,16 @@ class OutsideEdits:
     # --- the file -----------------------------------------------------------------------------
 
     async def settle(self, rendered: Rendered, record: FileRecord) -> bool:
-        """What was taken in at the checkpoint before is common now: a checkpoint runs only when it is stored.
-        True if the record has changed.
+        """What was taken in at the checkpoint before, by whichever server, is common now: a checkpoint runs
+        only when it is stored. True if the record has changed.
 
         Also if the file has changed again meanwhile: from the older base, document and file would seem to
         have made the same edits each by itself, and with more typed around them they could come twice.
         """
-        taken = self._taken
-        if taken is None or rendered.merged != taken.digest:  # the room did not take it, or it is not known
+        taken = record.taking
+        if taken is None or rendered.merged != taken.digest:  # the room did not take it
             return False
         await self.common(taken.digest, taken.slim, taken.cells, record)
-        self._taken = None
         return True
 
     async def take(
@@ -149,7 +139,8 @@ class OutsideEdits:
             # make the file's changes look like something the document had already.
             await self.common(content.digest, merged.slim, merged.theirs, record)
             return None
-        self._taken = _Taken(content.digest, merged.slim, merged.theirs)
+        edit = FileEdit(content.digest, merged.slim, merged.theirs)
+        await self.saver.ledger.taking(self.subject.document, self.saver.folder, edit)
         self._say("info", f"changes that another program made to {self.subject.path} were merged in")
         return ev.FileMerged(merged.update, merged.removed)
 
@@ -236,7 +227,7 @@ class OutsideEdits:
         """Document and file agree on this content, whose cells have these ids."""
         seen = remembered(record.seen, cells, self.saver.limits)
         self._remember(digest, slim)
-        self._owed = _Owed(_Taken(digest, slim, cells), record.digest)
+        self._owed = _Owed(FileEdit(digest, slim, cells), record.digest)
         await self.saver.ledger.common(self.subject.document, self.saver.folder, digest, slim, seen)
         self._owed = None
 
