@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -117,6 +118,19 @@ class Bench:
         await self.store.reserve(document, L)
         await self.store.seed(document, L, G, content)
         return document
+
+
+def questions(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[DocumentKey]:
+    """What the store is asked for from now on: which document is at a path."""
+    find: Callable[[DocumentKey], Awaitable[DocumentId | None]] = bench.store.find_document
+    asked: list[DocumentKey] = []
+
+    async def heard(key: DocumentKey) -> DocumentId | None:
+        asked.append(key)
+        return await find(key)
+
+    monkeypatch.setattr(bench.store, "find_document", heard)
+    return asked
 
 
 async def test_the_file_is_the_seed_of_a_document_that_never_was() -> None:
@@ -242,17 +256,10 @@ async def test_a_store_that_stumbles_makes_no_document_provisional(monkeypatch: 
     """A second history would cost whoever typed in it a reload."""
     bench = Bench(patience=5.0)
     bench.store.faults.down = True
-    find, tries = bench.store.find_document, 0
-
-    async def counted(key: DocumentKey) -> DocumentId | None:
-        nonlocal tries
-        tries += 1
-        return await find(key)
-
-    monkeypatch.setattr(bench.store, "find_document", counted)
+    asked = questions(bench, monkeypatch)
     asking = [asyncio.ensure_future(bench.naming.lineage(KEY)) for _ in range(3)]
     opening = asyncio.ensure_future(bench.loader.open_locally(KEY))
-    await wait_until(lambda: tries > 8)
+    await wait_until(lambda: len(asked) > 8)
     bench.store.faults.down = False
     named = await asyncio.gather(*asking)
     assert await opening is None
@@ -378,13 +385,7 @@ async def test_the_file_is_no_second_content_of_a_history_that_this_disk_got_to_
     """Two first contents under one lineage would be merged: every cell twice."""
     bench = Bench(patience=0.3)
     bench.store.faults.down = True
-    find, asked = bench.store.find_document, []
-
-    async def heard(key: DocumentKey) -> DocumentId | None:
-        asked.append(key)
-        return await find(key)
-
-    monkeypatch.setattr(bench.store, "find_document", heard)
+    asked = questions(bench, monkeypatch)
     opening = asyncio.ensure_future(bench.loader.open_locally(KEY))
     async with MemoryLocalCopies(bench.disk, NodeId("other")) as other:
         await wait_until(lambda: asked)
@@ -417,13 +418,7 @@ async def test_a_provisional_history_waits_for_an_older_one_when_the_store_was_e
     bench.store.faults.down = True
     named = await bench.naming.lineage(KEY)
     bench.store.faults.down = False
-    find, asked = bench.store.find_document, []
-
-    async def heard(key: DocumentKey) -> DocumentId | None:
-        asked.append(key)
-        return await find(key)
-
-    monkeypatch.setattr(bench.store, "find_document", heard)
+    asked = questions(bench, monkeypatch)
     loading = asyncio.ensure_future(bench.loader.load_again(named.document, KEY, named.lineage))
     await wait_until(lambda: asked or loading.done())
     older = DocumentId("e" * 32)
