@@ -50,7 +50,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -111,26 +111,17 @@ class MirroredLedger:
 
     async def intend(self, document: DocumentId, folder: str, intent: Intent) -> None:
         """See ``ports.FileLedger``."""
-        with self._tolerated(unless=self._alone()):
-            await self._local.intend(document, folder, intent)
-        with self._away():
-            await self._shared.intend(document, folder, intent)
+        await self._write(lambda ledger: ledger.intend(document, folder, intent))
 
     async def taking(self, document: DocumentId, folder: str, edit: FileEdit) -> None:
         """See ``ports.FileLedger``."""
-        with self._tolerated(unless=self._alone()):
-            await self._local.taking(document, folder, edit)
-        with self._away():
-            await self._shared.taking(document, folder, edit)
+        await self._write(lambda ledger: ledger.taking(document, folder, edit))
 
     async def common(
         self, document: DocumentId, folder: str, digest: str, base: bytes, seen: Sequence[str] | None = None
     ) -> None:
         """See ``ports.FileLedger``."""
-        with self._tolerated(unless=self._alone()):
-            await self._local.common(document, folder, digest, base, seen)
-        with self._away():
-            await self._shared.common(document, folder, digest, base, seen)
+        await self._write(lambda ledger: ledger.common(document, folder, digest, base, seen))
 
     # --- beyond the port ------------------------------------------------------------------------
 
@@ -158,6 +149,16 @@ class MirroredLedger:
             await self._local.forget(document)
 
     # --- inside ----------------------------------------------------------------------------------
+
+    async def _write(self, write: Callable[[FileLedger], Awaitable[None]]) -> None:
+        """On this disk first, then in the store, which may be away while this server is alone."""
+        with self._tolerated(unless=self._alone()):
+            await write(self._local)
+        try:
+            await write(self._shared)
+        except StoreUnavailable:
+            if not self._alone():
+                raise
 
     async def _mirror_is_newer(
         self, document: DocumentId, folder: str, shared: FileRecord, local: FileRecord
@@ -194,15 +195,6 @@ class MirroredLedger:
             self._failing = True
         else:
             self._failing = False
-
-    @contextlib.contextmanager
-    def _away(self) -> Iterator[None]:
-        """The store may be away while this server is alone."""
-        try:
-            yield
-        except StoreUnavailable:
-            if not self._alone():
-                raise
 
 
 def _forgot(stored: Sequence[Intent], local: FileRecord) -> bool:

@@ -52,18 +52,12 @@ class RedisFileLedger:
     ) -> None:
         """See ``ports.FileLedger``."""
         key = self._key(document)
-        fields: list[bytes | str] = [
-            f"{folder}:digest",
-            digest,
-            f"{folder}:base",
-            base,
-            f"{folder}:taking",
-            "",
-        ]
+        fields: dict[str, bytes | str] = {"digest": digest, "base": base, "taking": ""}
         if seen is not None:
-            fields += [f"{folder}:seen", " ".join(seen)]
+            fields["seen"] = " ".join(seen)
+        pairs = [part for name, value in fields.items() for part in (f"{folder}:{name}", value)]
         with trouble(key):
-            await run(self._redis, "HSET", key, *fields)
+            await run(self._redis, "HSET", key, *pairs)
 
 
 def _edit(stored: bytes) -> FileEdit:
